@@ -1,0 +1,53 @@
+"""Time, as everything that acts is given it.
+
+The system's clock serves the running program; a manual one lets a replay walk through a past year in seconds.
+All instants are in UTC and carry their zone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+__all__ = ["Clock", "ManualClock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC with its zone."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A clock that stands still until it is told to move.
+
+    >>> clock = ManualClock(datetime(2011, 12, 9, tzinfo=UTC))
+    >>> clock.advance(timedelta(days=1))
+    >>> clock.now().isoformat()
+    '2011-12-10T00:00:00+00:00'
+    """
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """The instant it was set to."""
+        return self._now
+
+    def advance(self, by: timedelta) -> None:
+        """Move on by a span of time."""
+        self._now += by
+
+    def set(self, to: datetime) -> None:
+        """Move to an instant."""
+        self._now = to.astimezone(UTC)

@@ -1,0 +1,275 @@
+"""What ``everloop.toml`` may say: every key with its type, unit, default and help.
+
+The records here are the only place where a key is defined; the loader, the commands' flags and the reference
+page are made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.config import JsonDict
+
+from everloop.core.errors import SettingsError
+from everloop.core.frequency import Frequency
+
+__all__ = [
+    "ContractSettings",
+    "DataSettings",
+    "ForecastSettings",
+    "GateSettings",
+    "LoopSettings",
+    "MonitorSettings",
+    "ProjectSettings",
+    "ReleaseSettings",
+    "RetrainSettings",
+    "ServeSettings",
+    "Settings",
+    "StoreSettings",
+    "TrackingSettings",
+    "TrainSettings",
+    "ValidateSettings",
+]
+
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+
+def key(default: Any = ..., *, help: str, unit: str = "", **constraints: Any) -> Any:  # noqa: A002
+    """A settings key with its help text and unit."""
+    extra: JsonDict = {"unit": unit}
+    if default is ...:
+        return Field(description=help, json_schema_extra=extra, **constraints)
+    if isinstance(default, list | dict):
+        return Field(default_factory=default.copy, description=help, json_schema_extra=extra, **constraints)
+    return Field(default=default, description=help, json_schema_extra=extra, **constraints)
+
+
+class Section(BaseModel):
+    """A table of the file: frozen, and no key that is not defined here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ProjectSettings(Section):
+    """What the project is."""
+
+    name: str = key(
+        help="The project's name; also the model's name over HTTP.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+    )
+    task: Literal["forecasting"] = key("forecasting", help="The kind of task.")
+    seed: int = key(7, help="The one seed that every random choice follows from.", ge=0)
+
+
+class ContractSettings(Section):
+    """What a row must be to enter the table; a row that breaks it goes to quarantine with its reasons."""
+
+    types: dict[str, Literal["string", "integer", "float", "boolean", "date", "datetime"]] = key(
+        {}, help="The type of a column, by column name; a value that cannot be read as it is a bad one."
+    )
+    ranges: dict[str, tuple[float | None, float | None]] = key(
+        {}, help="The lowest and highest value of a column, by column name."
+    )
+    required: list[str] = key([], help="Columns that may not be empty, beside the series, time and target.")
+    negative_target: Literal["quarantine", "accept"] = key(
+        "quarantine", help="What becomes of a row with a target below zero."
+    )
+    unknown_series: Literal["accept", "quarantine"] = key(
+        "accept", help="What becomes of rows of a series that the table has never seen (after the first ingestion)."
+    )
+    future_rows: Literal["quarantine", "accept"] = key(
+        "quarantine", help="What becomes of a row with a target that is dated after the present."
+    )
+    max_bad_share: float = key(
+        0.01, unit="share of the rows", help="Above this share of bad rows the ingestion stops.", ge=0, le=1
+    )
+    max_gap: int = key(
+        0, unit="steps", help="A longer hole inside a series is a warning; 0 means that holes are not looked at.", ge=0
+    )
+    max_age: int = key(0, unit="steps", help="Newest data older than this are stale: a warning; 0 means never.", ge=0)
+
+
+class DataSettings(Section):
+    """Where the data come from and what their columns are."""
+
+    source: str = key(
+        help="Files (CSV, Parquet; a glob is allowed), a database URL (with `query`), or a Python function "
+        "'module:function' that returns frames."
+    )
+    query: str = key("", help="The SQL query, where the source is a database URL.")
+    series: list[str] = key(help="The columns that together name a series.", min_length=1)
+    time: str = key(help="The time column.")
+    target: str = key(help="The column to forecast.")
+    frequency: str = key("1d", help="The step of the time grid, such as 1h, 1d, 1w, 1mo.")
+    known_ahead: list[str] = key([], help="Columns whose values are known for the future too.")
+    observed: list[str] = key([], help="Columns known only up to the present; models see their last known value.")
+    static: list[str] = key([], help="Columns that do not change within a series.")
+    future_source: str = key("", help="A second source, of the known-ahead columns for times to come.")
+    future_query: str = key("", help="The SQL query of the second source, where it is a database URL.")
+    missing_ahead: Literal["last", "error"] = key(
+        "last",
+        help="What a known-ahead value that is missing at forecast time becomes: the last known one, or an error.",
+    )
+    closed_weekdays: list[Weekday] = key([], help="Weekdays without trade: their forecast is zero.")
+    contract: ContractSettings = Field(default_factory=ContractSettings, description="See `data.contract`.")
+
+    @field_validator("frequency")
+    @classmethod
+    def _frequency_is_readable(cls, text: str) -> str:
+        try:
+            return Frequency.parse(text).text
+        except SettingsError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from None
+
+
+class ForecastSettings(Section):
+    """What is forecast."""
+
+    horizon: int = key(28, unit="steps", help="How far ahead a forecast reaches.", ge=1, le=1000)
+    levels: list[Annotated[float, Field(gt=0, lt=100)]] = key(
+        [80, 95], unit="percent", help="The levels of the prediction intervals."
+    )
+
+
+class TrainSettings(Section):
+    """What is tried."""
+
+    candidates: list[str] = key(
+        ["seasonal_naive", "ets", "lightgbm"],
+        help="The forecasters to try: built-in names, or 'module:Class' for your own.",
+        min_length=1,
+    )
+    options: dict[str, dict[str, Any]] = key({}, help="Constructor parameters by candidate name.")
+    history: int = key(0, unit="steps", help="How much of the past is read for training; 0 means all.", ge=0)
+    threads: int = key(0, unit="threads", help="Threads used in training; 0 means all cores.", ge=0)
+
+
+class GateSettings(Section):
+    """What a candidate must show before it may be released."""
+
+    min_skill: float = key(
+        0.0, unit="share", help="Least improvement of the metric over the seasonal naive (0.05 means 5 % better)."
+    )
+    champion_margin: float = key(
+        0.02, unit="share", help="How much worse than the champion's metric a candidate may be.", ge=0
+    )
+    max_bias: float = key(0.15, unit="share of actual sales", help="Largest absolute bias over all windows.", ge=0)
+    coverage_tolerance: float = key(
+        0.08, unit="share", help="How far an interval's coverage may lie from its level (0.08 means 8 points).", ge=0
+    )
+
+
+class ValidateSettings(Section):
+    """How a candidate is examined: a rolling-origin backtest, then gates."""
+
+    windows: int = key(3, unit="windows", help="How many windows the backtest has.", ge=1)
+    step: int = key(0, unit="steps", help="The distance between two windows' cutoffs; 0 means the horizon.", ge=0)
+    mode: Literal["refit", "update"] = key(
+        "refit", help="At each cutoff: fit anew, or fit at the first cutoff and update with the rows that came since."
+    )
+    metric: Literal["wape", "mase", "rmsse", "pinball"] = key("wape", help="The metric that ranks candidates.")
+    slices: list[str] = key([], help="Static or series columns by whose values the metrics are also given.")
+    gates: GateSettings = Field(default_factory=GateSettings, description="See `validate.gates`.")
+
+
+class ReleaseSettings(Section):
+    """How a release comes into charge."""
+
+    rollout: Literal["direct", "shadow"] = key(
+        "shadow",
+        help="How a challenger is tried: not at all (direct), or on every request beside the champion (shadow).",
+    )
+    alpha: float = key(0.05, unit="probability", help="Bound on promoting a challenger that is not better.", gt=0, lt=1)
+    min_days: int = key(7, unit="days of truth", help="A shadow trial is not decided before.", ge=2)
+    max_days: int = key(
+        28, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
+    )
+    allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
+
+
+class RetrainSettings(Section):
+    """What starts a retraining."""
+
+    schedule: str = key("0 3 * * 1", unit="cron, UTC", help="When to retrain; empty means never by schedule.")
+    on: list[Literal["decay"]] = key(["decay"], help="Findings that start a retraining.")
+    cooldown_hours: float = key(
+        72.0, unit="hours", help="A finding does not start a retraining sooner than this after the last one.", ge=0
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_cron(cls, text: str) -> str:
+        if text and len(text.split()) not in (5, 6):
+            raise ValueError("expected five fields: minute hour day month weekday, such as '0 3 * * 1'")
+        return text
+
+
+class MonitorSettings(Section):
+    """How live accuracy is watched."""
+
+    window_days: int = key(28, unit="days", help="How far back live accuracy looks.", ge=1)
+    max_decay: float = key(
+        0.15,
+        unit="share",
+        help="Live error above the backtest's by more than this, beyond doubt, is decay.",
+        ge=0,
+    )
+    alpha: float = key(0.05, unit="probability", help="The doubt that is left when decay is said.", gt=0, lt=1)
+    min_outcomes: int = key(100, unit="outcomes", help="Fewer joined outcomes than this give no verdict.", ge=1)
+
+
+class ServeSettings(Section):
+    """The server."""
+
+    host: str = key("127.0.0.1", help="The address to listen on.")
+    port: int = key(8000, help="The port to listen on.", ge=0, le=65535)
+    workers: int = key(1, unit="processes", help="How many processes answer.", ge=1)
+    poll_seconds: float = key(1.0, unit="seconds", help="How often the server looks for a promotion or new data.", gt=0)
+    max_body_bytes: int = key(16_000_000, unit="bytes", help="The largest request body.", ge=1)
+    max_series: int = key(10_000, unit="series", help="The most series of one request.", ge=1)
+    timeout_seconds: float = key(30.0, unit="seconds", help="The longest a prediction may take.", gt=0)
+    max_waiting: int = key(1_000, unit="requests", help="More requests than this at once are refused with 503.", ge=1)
+    fsync: bool = key(
+        True, help="Whether a prediction is on the disk, not only with the system, before it is answered."
+    )
+
+
+class LoopSettings(Section):
+    """The controller."""
+
+    poll_seconds: float = key(30.0, unit="seconds", help="How often `everloop loop` ticks.", gt=0)
+    lease_seconds: float = key(
+        120.0, unit="seconds", help="How long a controller may be silent before another acts.", gt=0
+    )
+
+
+class StoreSettings(Section):
+    """The control plane's database."""
+
+    url: str = key(
+        "sqlite:///.everloop/everloop.db", help="SQLite, or postgresql+psycopg://user@host/name to share it."
+    )
+
+
+class TrackingSettings(Section):
+    """Experiment tracking."""
+
+    uri: str = key("", help="MLflow's tracking URI; empty means SQLite and a folder below .everloop.")
+    plots: bool = key(True, help="Whether a run stores its plots.")
+
+
+class Settings(Section):
+    """The whole of ``everloop.toml``."""
+
+    project: ProjectSettings
+    data: DataSettings
+    forecast: ForecastSettings = Field(default_factory=ForecastSettings)
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    validation: ValidateSettings = Field(default_factory=ValidateSettings, alias="validate")
+    release: ReleaseSettings = Field(default_factory=ReleaseSettings)
+    retrain: RetrainSettings = Field(default_factory=RetrainSettings)
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    loop: LoopSettings = Field(default_factory=LoopSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings)

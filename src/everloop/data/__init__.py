@@ -1,0 +1,1 @@
+"""Sources, the contract, the versioned table, and the panel that models see."""

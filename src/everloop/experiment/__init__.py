@@ -1,0 +1,1 @@
+"""Training runs, their tracking in MLflow, their lineage and their comparison."""

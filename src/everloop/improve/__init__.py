@@ -1,0 +1,1 @@
+"""Retraining, shadow trials, promotion decisions."""

@@ -1,0 +1,1 @@
+"""Outcomes joined with predictions, live accuracy, alerts."""

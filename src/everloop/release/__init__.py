@@ -1,0 +1,1 @@
+"""Immutable bundles named by digest, the registry, promotion and rollback."""

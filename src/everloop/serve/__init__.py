@@ -1,0 +1,1 @@
+"""The data plane: an HTTP server that answers from releases and stores every answer."""
