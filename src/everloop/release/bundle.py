@@ -1,0 +1,114 @@
+"""Release bundles on disk: found by digest, verified before anything of them is loaded.
+
+    <digest>/manifest.json    what the release is; its SHA-256 is the release's digest
+    <digest>/MLmodel          so that plain MLflow loads it too
+    <digest>/model/           the forecaster's own files
+    <digest>/...              lock, lineage, evidence, model card
+
+Reading a bundle needs neither MLflow nor pandas: the server does it at its start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from everloop.core.digest import digest_bytes, digest_json, digest_tree
+from everloop.core.errors import IntegrityError, ModelError, NotFoundError
+from everloop.core.objects import load_object
+from everloop.models.forecaster import Forecaster
+from everloop.release.manifest import MANIFEST_FILE, Manifest
+
+__all__ = ["MODEL_FOLDER", "Release", "load_model", "model_digest", "open_release"]
+
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A verified bundle."""
+
+    digest: str
+    manifest: Manifest
+    folder: Path
+
+
+def model_digest(folder: Path) -> str:
+    """The digest of a model's files: of the table of their paths and digests."""
+    return digest_json(digest_tree(folder))
+
+
+def open_release(folder: Path, *, digest: str | None = None) -> Release:
+    """Read a bundle's manifest and verify every file of it.
+
+    Args:
+        folder: the bundle.
+        digest: the digest it must have; by default the folder's own name is not compared.
+
+    Raises:
+        NotFoundError: there is no bundle.
+        IntegrityError: the manifest or a file is not what its digest says, or a file is missing or too many.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise NotFoundError(
+            "bundle_missing",
+            f"there is no release bundle in {folder}",
+            hint="was it deleted? list releases: everloop release --list",
+            path=str(folder),
+        )
+    content = path.read_bytes()
+    found = digest_bytes(content)
+    if digest is not None and found != digest:
+        raise IntegrityError(
+            "bundle_digest",
+            f"the bundle in {folder} is {found[:12]}, not {digest[:12]}",
+            hint="it was changed after it was made; train again",
+            path=str(path),
+        )
+    manifest = Manifest.from_bytes(content)
+    files = digest_tree(folder)
+    files.pop(MANIFEST_FILE)
+    for name in sorted(set(files) | set(manifest.files)):
+        if files.get(name) != manifest.files.get(name):
+            state = "missing" if name not in files else "not part of it" if name not in manifest.files else "changed"
+            raise IntegrityError(
+                "bundle_file",
+                f"{name} of release {found[:12]} is {state}",
+                hint="the bundle was changed after it was made; train again",
+                path=str(folder / name),
+            )
+    return Release(found, manifest, folder)
+
+
+def load_model(
+    release: Release, *, root: Path | None = None, folder: Path | None = None, allow_pickle: bool = False
+) -> Forecaster:
+    """The forecaster of a verified release.
+
+    Args:
+        release: the release.
+        root: the project's root, put on the import path for a user's own class.
+        folder: a serving state's model folder to load instead of the release's own.
+        allow_pickle: whether a model that was pickled may be loaded, which runs code from the bundle.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    manifest = release.manifest
+    if manifest.is_pickled and not allow_pickle:
+        raise ModelError(
+            "pickle_refused",
+            f"release {release.digest[:12]} holds a pickled model, which this installation did not make",
+            hint="if you trust it: --set release.allow_pickle=true",
+        )
+    cls = load_object(manifest.model_class, root=root)
+    try:
+        model: Forecaster = cls.load(folder or release.folder / MODEL_FOLDER)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            "model_load",
+            f"the model of release {release.digest[:12]} cannot be loaded: {error}",
+            hint="everloop trace shows what it was made with",
+        ) from error
+    return model
