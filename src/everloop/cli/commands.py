@@ -1,0 +1,45 @@
+"""The table of commands: what ``everloop --help`` lists, and where each command lives.
+
+A command's module is imported only when the command is called, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the module ``everloop.cli.NAME`` has a function ``command`` with its options and help."""
+
+    group: str
+    name: str
+    summary: str
+
+
+COMMANDS = (
+    Command("Start", "init", "Make a project for your own data file by looking at it."),
+    Command("Start", "demo", "See the whole loop at work on real sales, in about a minute."),
+    Command("Start", "status", "Where the loop stands, and what to do next."),
+    Command("Experiment", "ingest", "Bring data into the versioned table, checked by the contract."),
+    Command("Experiment", "train", "Examine the candidates by backtest and fit the best; each is an MLflow run."),
+    Command("Experiment", "backtest", "Examine one candidate without fitting or releasing it."),
+    Command("Experiment", "compare", "Rank runs."),
+    Command("Experiment", "run", "The main job: ingest, train, gates, release."),
+    Command("Release", "release", "List releases, or show one with its evidence."),
+    Command("Release", "promote", "Put a release in charge."),
+    Command("Release", "rollback", "Put the previous champion back in charge."),
+    Command("Serve", "serve", "Start the server."),
+    Command("Serve", "forecast", "Forecast every series into a file or table."),
+    Command("Serve", "predict", "Ask for one forecast."),
+    Command("Serve", "outcomes", "Tell what really happened."),
+    Command("Watch", "monitor", "Live accuracy beside the backtest's."),
+    Command("Watch", "trace", "From one prediction back to its model, code and data; --repeat computes it again."),
+    Command("Watch", "events", "What was decided, when, by whom, and why."),
+    Command("Loop", "tick", "One step of the whole loop; safe to call as often as you like."),
+    Command("Loop", "loop", "Tick whenever something is due."),
+    Command("Loop", "replay", "Walk the loop through past data, day by day."),
+    Command("Loop", "settings", "Show the settings in force, or their reference."),
+)

@@ -1,0 +1,104 @@
+"""The entry point: find the command, run it, and turn what goes wrong into one kind of message."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from everloop import __version__
+from everloop.cli.commands import COMMANDS
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``everloop``; returns the exit status.
+
+    0 is success; each kind of failure has a status of its own, see ``everloop.core.errors``.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(overview())  # noqa: T201
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        print(f"everloop {__version__}")  # noqa: T201
+        return 0
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        # the reader of a pipe (head, say) has seen enough; nothing more may be written at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def overview() -> str:
+    """The text of ``everloop --help``."""
+    lines = [
+        "everloop: the whole loop of a model, from experiment to reliable serving and round again.",
+        "",
+        "Usage: everloop COMMAND [OPTIONS]        everloop COMMAND --help tells more",
+    ]
+    group = ""
+    for command in COMMANDS:
+        if command.group != group:
+            group = command.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {command.name:<10} {command.summary}")
+    lines += ["", "New here? everloop demo"]
+    return "\n".join(lines)
+
+
+def _run(arguments: list[str]) -> int:
+    # typer takes longer to import than a whole --help may last
+    import importlib
+
+    import typer
+
+    from everloop.core.errors import EverloopError, UsageError, nearest
+
+    # click's base error, which typer carries under a private name: BadParameter > UsageError > ClickException
+    usage_error: Any = typer.BadParameter.__mro__[2]
+    name, rest = arguments[0], arguments[1:]
+    is_json = "--json" in rest
+    try:
+        if name not in {command.name for command in COMMANDS}:
+            hint = nearest(name, [command.name for command in COMMANDS]) + "; see: everloop --help"
+            raise UsageError("command_unknown", f"there is no command {name!r}", hint=hint)
+        module = importlib.import_module(f"everloop.cli.{name}")
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        app.command(name)(module.command)
+        status: Any = app(args=rest, prog_name=f"everloop {name}", standalone_mode=False)
+        return int(status or 0)
+    except usage_error as error:
+        problem = UsageError("usage", error.format_message(), hint=f"see: everloop {name} --help")
+        return _fail(problem, is_json=is_json)
+    except EverloopError as error:
+        return _fail(error, is_json=is_json)
+    except typer.Abort:
+        print("aborted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _fail(error: Any, *, is_json: bool) -> int:
+    """Tell what went wrong, on stderr, and give the exit status."""
+    if is_json:
+        import json
+
+        print(json.dumps(error.to_dict()), file=sys.stderr)  # noqa: T201
+        return int(error.exit_status)
+    lines = [f"error[{error.code}]: {error.message}"]
+    if error.path:
+        lines.append(f"  at: {error.path}")
+    if error.hint:
+        lines.append(f"  hint: {error.hint}")
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    return int(error.exit_status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
