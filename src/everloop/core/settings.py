@@ -180,9 +180,9 @@ class ReleaseSettings(Section):
         help="How a challenger is tried: not at all (direct), or on every request beside the champion (shadow).",
     )
     alpha: float = key(0.05, unit="probability", help="Bound on promoting a challenger that is not better.", gt=0, lt=1)
-    min_days: int = key(7, unit="days of truth", help="A shadow trial is not decided before.", ge=2)
+    min_days: int = key(14, unit="days of truth", help="A shadow trial is not decided before.", ge=2)
     max_days: int = key(
-        28, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
+        42, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
     )
     allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
 
