@@ -1,0 +1,94 @@
+"""Training of LightGBM boosters, the only place that imports its Python package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.models.booster import Booster
+from everloop.models.features import Features, FeatureSpec
+from everloop.models.sampling import TrainingRows
+
+__all__ = ["TreeOptions", "predict", "train_boosters"]
+
+_HELD_OUT_ROWS = 1_000_000
+_HIGHEST_SCORE = 30.0
+"""exp(30) is above any demand; the bound keeps an odd what-if from becoming infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeOptions:
+    """How trees are grown; see ``LightGBMForecaster`` for what each means."""
+
+    trees: int
+    learning_rate: float
+    leaves: int
+    leaf_rows: int
+    objective: str
+    seed: int
+    threads: int
+
+    def to_lightgbm(self, rows: int) -> dict[str, Any]:
+        """LightGBM's own parameters for a number of training rows."""
+        objective = {"objective": "tweedie", "tweedie_variance_power": 1.1} if self.objective == "tweedie" else {}
+        return {
+            "objective": "regression",
+            **objective,
+            "learning_rate": self.learning_rate,
+            "num_leaves": self.leaves,
+            "min_data_in_leaf": min(self.leaf_rows, max(5, rows // 500)),
+            "lambda_l2": 0.1,
+            "feature_fraction": 0.7,
+            "bagging_fraction": 0.7,
+            "bagging_freq": 1,
+            "max_bin": 127,
+            "seed": self.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": self.threads,
+            "verbosity": -1,
+        }
+
+
+def train_boosters(
+    rows: TrainingRows, spec: FeatureSpec, options: TreeOptions, *, held_out_from: int | None
+) -> tuple[Booster, Booster | None]:
+    """A booster of all rows, and one of the targets before a grid index (``None`` where there are too few).
+
+    The second learns from at most a million rows, since it only serves to measure errors.
+    """
+    import lightgbm  # here alone: it brings scikit-learn and pandas, which forecasting does without
+
+    is_log = options.objective == "tweedie"
+    data = lightgbm.Dataset(
+        rows.matrix,
+        rows.target if is_log else rows.target / rows.scale,
+        init_score=np.log(rows.scale.astype(np.float64)) if is_log else None,
+        feature_name=[f"f{position}" for position in range(len(spec.names))],
+        categorical_feature=spec.code_positions,
+        params=options.to_lightgbm(len(rows.target)),
+        free_raw_data=True,
+    ).construct()
+
+    def grow(part: Any, count: int) -> Booster:
+        return Booster(lightgbm.train(options.to_lightgbm(count), part, options.trees).model_to_string())
+
+    earlier = None
+    if held_out_from is not None:
+        before = np.flatnonzero(rows.index < held_out_from)
+        before = before[:: max(1, -(-len(before) // _HELD_OUT_ROWS))]
+        is_learnable = len(before) > 0 and (not is_log or bool((rows.target[before] > 0).any()))
+        if is_learnable:
+            earlier = grow(data.subset(before.tolist()), len(before))
+    return grow(data, len(rows.target)), earlier
+
+
+def predict(booster: Booster, objective: str, features: Features, *, threads: int = 1) -> NDArray[np.float64]:
+    """Forecasts in the target's unit, shape ``(rows,)``."""
+    score = booster.predict(features.matrix, raw=True, threads=threads)
+    if objective == "tweedie":
+        return np.exp(np.minimum(score + np.log(features.scale), _HIGHEST_SCORE))
+    return score * features.scale

@@ -1,0 +1,130 @@
+"""Prediction intervals from past errors, pooled over series.
+
+An error is measured in the series' own unit (``spread``, about the size of its usual deviation), so series of all
+sizes can lend each other their errors; pools are made by step and by the ratio of forecast to spread, since slow
+sellers err otherwise than fast ones. Within a pool the quantiles are conformal and signed
+(:mod:`everloop.stats.conformal`). The coverage that is promised is that over all series of a pool, not of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.models.forecaster import Forecast
+from everloop.models.state import load_arrays, save_arrays
+from everloop.stats.conformal import GroupedScores
+
+__all__ = ["ErrorPools", "PastErrors"]
+
+_CLASSES = 8
+_STEP_POOLS = 4
+_POOL_SIZE = 400
+"""About how many errors a pool should have before a finer one is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastErrors:
+    """Forecasts beside what came, all of shape ``(n,)``: truth, forecast, spread and step (from 1)."""
+
+    truth: NDArray[np.floating]
+    mean: NDArray[np.floating]
+    spread: NDArray[np.floating]
+    step: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPools:
+    """Past errors in units of their spread, by step and by ratio of forecast to spread.
+
+    Attributes:
+        step_ends: the last step of each pool of steps, rising.
+        ratio_ends: the ratios that part the classes, rising.
+        scores: the errors by pool; the pool of step ``i`` and class ``j`` is ``i * classes + j``.
+        floor: the least spread that divides an error.
+        lowest: no bound lies below.
+    """
+
+    step_ends: NDArray[np.int64]
+    ratio_ends: NDArray[np.float64]
+    scores: GroupedScores
+    floor: float
+    lowest: float
+
+    @classmethod
+    def collect(cls, past: PastErrors, *, horizon: int, lowest: float = -np.inf, seed: int = 0) -> ErrorPools:
+        """Pool past errors; fewer errors make fewer pools."""
+        is_usable = np.isfinite(past.truth) & np.isfinite(past.mean) & np.isfinite(past.spread)
+        truth, mean, step = past.truth[is_usable], past.mean[is_usable], past.step[is_usable]
+        raw_spread = past.spread[is_usable]
+        positive = raw_spread[raw_spread > 0]
+        floor = 0.01 * float(np.median(positive)) if len(positive) else 1.0
+        spread = np.maximum(raw_spread, floor)
+        n = len(truth)
+        step_pools = int(np.clip(n // (2 * _POOL_SIZE), 1, min(_STEP_POOLS, horizon)))
+        classes = int(np.clip(n // (step_pools * _POOL_SIZE), 1, _CLASSES))
+        ends = np.unique(np.ceil(np.arange(1, step_pools + 1) * horizon / step_pools)).astype(np.int64)
+        ratio = np.abs(mean) / spread
+        cuts = np.quantile(ratio, np.arange(1, classes) / classes) if n else np.empty(0)
+        cuts = np.unique(cuts)
+        pools = _pool_of(ends, cuts, step, ratio)
+        scores = GroupedScores.collect((truth - mean) / spread, pools, groups=len(ends) * (len(cuts) + 1), seed=seed)
+        return cls(ends, cuts, scores, floor, lowest)
+
+    def forecast(
+        self,
+        forecast: Forecast,
+        spread: NDArray[np.floating],
+        levels: Iterable[float],
+        *,
+        notes: tuple[str, ...] = (),
+    ) -> Forecast:
+        """A forecast with intervals; ``spread`` has shape ``(n,)`` or that of the forecast.
+
+        A pool with too few errors for a level gives NaN, and a note says so.
+        """
+        mean = forecast.mean
+        scale = np.broadcast_to(spread[:, None] if spread.ndim == 1 else spread, mean.shape)
+        scale = np.where(np.isfinite(scale), np.maximum(scale, self.floor), np.nan)
+        steps = np.broadcast_to(np.arange(1, mean.shape[1] + 1), mean.shape)
+        with np.errstate(invalid="ignore"):
+            ratio = np.abs(mean) / scale
+        pool = _pool_of(self.step_ends, self.ratio_ends, steps, ratio)
+        lower, upper, short = {}, {}, []
+        for level in levels:
+            low, high = self.scores.bounds(level)
+            lower[level] = np.maximum(np.minimum(mean + low[pool] * scale, mean), self.lowest)
+            upper[level] = np.maximum(mean + high[pool] * scale, mean)
+            if np.isnan(lower[level]).any():
+                short.append(f"{level:g} %")
+        if short:
+            notes = (*notes, f"no interval for {', '.join(short)} where there are too few past errors")
+        return Forecast(forecast.series, forecast.cutoff, mean, lower, upper, (*forecast.notes, *notes))
+
+    def save(self, folder: Path) -> None:
+        """Write the pools below ``folder``."""
+        limits = np.array([self.floor, self.lowest])
+        arrays = {"step_ends": self.step_ends, "ratio_ends": self.ratio_ends, "limits": limits}
+        save_arrays(folder / "errors", arrays | {"scores": self.scores.scores, "offsets": self.scores.offsets})
+
+    @classmethod
+    def load(cls, folder: Path) -> ErrorPools:
+        """Read what :meth:`save` wrote."""
+        arrays = load_arrays(folder / "errors", ["step_ends", "ratio_ends", "limits", "scores", "offsets"])
+        floor, lowest = (float(value) for value in arrays["limits"])
+        scores = GroupedScores(arrays["scores"], arrays["offsets"])
+        return cls(arrays["step_ends"], arrays["ratio_ends"], scores, floor, lowest)
+
+
+def _pool_of(
+    step_ends: NDArray[np.int64],
+    ratio_ends: NDArray[np.float64],
+    step: NDArray[np.int64],
+    ratio: NDArray[np.floating],
+) -> NDArray[np.int64]:
+    by_step = np.minimum(np.searchsorted(step_ends, step), len(step_ends) - 1)
+    return np.asarray(by_step * (len(ratio_ends) + 1) + np.searchsorted(ratio_ends, ratio), dtype=np.int64)

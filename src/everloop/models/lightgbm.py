@@ -1,0 +1,264 @@
+"""LightGBM over all series at once: one model for the whole panel and every step of the horizon.
+
+Targets are learnt relative to the series' own recent size (as an initial score under the Tweedie objective's log
+link), so large and small series teach each other. Only training needs LightGBM's Python package; loading and
+forecasting go through its C library alone (:mod:`everloop.models.booster`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.core.errors import ModelError, nearest
+from everloop.core.seeds import derive_seed
+from everloop.data.panel import Panel
+from everloop.models.booster import Booster
+from everloop.models.boosting import TreeOptions, predict, train_boosters
+from everloop.models.closing import is_closed
+from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
+from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
+from everloop.models.intervals import ErrorPools, PastErrors
+from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
+from everloop.models.state import load_head, load_panel, save_head, save_panel
+
+__all__ = ["LightGBMForecaster"]
+
+_OBJECTIVES = ("auto", "tweedie", "regression")
+_BOOSTER = "booster.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What a fit learns and an update keeps."""
+
+    spec: FeatureSpec
+    scales: Scales
+    objective: str
+    horizon: int
+    rows: int
+    booster: Booster
+    errors: ErrorPools
+
+
+class LightGBMForecaster:
+    """Gradient-boosted trees on lags, rolling windows, the calendar and covariates of all series.
+
+    Where no target is negative the objective is Tweedie, which knows zeros and a variance that grows with the
+    mean, and no forecast is negative; else it is the squared error. The choice stands in :meth:`learned`.
+
+    Args:
+        trees: the number of trees.
+        learning_rate: how much each tree adds.
+        leaves: the most leaves of a tree.
+        leaf_rows: the fewest rows of a leaf (fewer in a small panel).
+        max_rows: the newest rows that are learnt from; bounds memory (about 250 bytes a row) and time.
+        objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
+        windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
+    """
+
+    memory: int = 0
+
+    def __init__(
+        self,
+        trees: int = 150,
+        learning_rate: float = 0.08,
+        *,
+        leaves: int = 63,
+        leaf_rows: int = 100,
+        max_rows: int = 1_500_000,
+        objective: str = "auto",
+        windows: int = 3,
+    ) -> None:
+        self.trees = trees
+        self.learning_rate = learning_rate
+        self.leaves = leaves
+        self.leaf_rows = leaf_rows
+        self.max_rows = max_rows
+        self.objective = objective
+        self.windows = windows
+
+    def fit(self, panel: Panel, context: FitContext) -> Self:
+        """Learn trees and past errors.
+
+        Raises:
+            ModelError: the panel has no target at all, or the objective does not fit the targets.
+        """
+        objective = _chosen(self.objective, panel)
+        spec = FeatureSpec.of(panel)
+        scales = Scales.of(spec, panel)
+        seed = derive_seed(context.seed, "lightgbm")
+        rows = sample_rows(spec, panel, scales, horizon=context.horizon, max_rows=self.max_rows, seed=seed)
+        if not len(rows.target):
+            raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
+        span = self._held_out_span(panel, rows, context.horizon)
+        options = TreeOptions(
+            self.trees, self.learning_rate, self.leaves, self.leaf_rows, objective, seed, context.threads
+        )
+        held_out_from = panel.cutoff - span + 1 if span else None
+        booster, earlier = train_boosters(rows, spec, options, held_out_from=held_out_from)
+        lowest = -np.inf if _has_negative(panel) else 0.0
+        past = _no_errors()
+        if earlier is not None:
+            judge = _Learned(spec, scales, objective, context.horizon, 0, earlier, _pools(past, 1, lowest, 0))
+            past = _errors_of(judge, panel, span)
+        errors = _pools(past, context.horizon, lowest, seed)
+        self.learned_ = _Learned(spec, scales, objective, context.horizon, len(rows.target), booster, errors)
+        self.memory = spec.memory
+        self.panel_ = panel.tail(spec.memory)
+        return self
+
+    @property
+    def horizon_(self) -> int:
+        """The longest horizon that may be asked."""
+        return self.learned_.horizon
+
+    def update(self, panel: Panel) -> Self:
+        """A copy that forecasts from the panel's newest rows with the same trees."""
+        new = type(self)(**self.parameters())
+        new.learned_, new.memory = self.learned_, self.memory
+        new.panel_ = panel.tail(self.memory)
+        return new
+
+    def forecast(self, request: ForecastRequest) -> Forecast:
+        """Forecast the asked series; known-ahead values in the request stand in for the stored ones."""
+        learned, panel, horizon = self.learned_, self.panel_, request.horizon
+        series = np.arange(panel.n_series) if request.series is None else request.series
+        mean = np.empty((len(series), horizon))
+        spread = np.empty((len(series), horizon))
+        filled: set[str] = set()
+        for part in blocks(len(series), learned.spec.memory):
+            future = {name: values[part] for name, values in request.future.items()}
+            block = Block.cut(
+                panel, learned.spec, series[part], columns=learned.spec.memory, steps=horizon, future=future
+            )
+            features = _features(learned, block, Rows.ahead(len(part), learned.spec.memory, horizon))
+            mean[part] = predict(learned.booster, learned.objective, features).reshape(-1, horizon)
+            spread[part] = features.deviation.reshape(-1, horizon)
+            filled |= set(block.filled)
+        notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
+        mean = np.maximum(mean, learned.errors.lowest)
+        return learned.errors.forecast(Forecast(series, panel.cutoff, mean, notes=notes), spread, request.levels)
+
+    def series_panel(self) -> Panel:
+        """The tail of the panel last seen."""
+        return self.panel_
+
+    def parameters(self) -> dict[str, Any]:
+        """The constructor's parameters."""
+        names = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "objective", "windows")
+        return {name: getattr(self, name) for name in names}
+
+    def learned(self) -> dict[str, Any]:
+        """What the fit chose, as JSON values: objective, rows learnt from, features, errors measured."""
+        learned = self.learned_
+        return {
+            "objective": learned.objective,
+            "rows": learned.rows,
+            "features": len(learned.spec.names),
+            "past_errors": int(learned.errors.scores.counts.sum()),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write trees, tail and past errors."""
+        learned = self.learned_
+        head = {
+            "parameters": self.parameters(),
+            "spec": learned.spec.to_json(),
+            "scales": asdict(learned.scales),
+            "objective": learned.objective,
+            "horizon": learned.horizon,
+            "rows": learned.rows,
+        }
+        save_head(folder, head)
+        (folder / _BOOSTER).write_text(learned.booster.text, encoding="utf-8", newline="\n")
+        save_panel(folder, self.panel_)
+        learned.errors.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what :meth:`save` wrote; LightGBM's Python package is not imported."""
+        head = load_head(folder)
+        model = cls(**head["parameters"])
+        spec = FeatureSpec.from_json(head["spec"])
+        try:
+            text = (folder / _BOOSTER).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(
+                "model_files", f"cannot read {_BOOSTER}: {error}", hint="make the release again", path=str(folder)
+            ) from error
+        model.learned_ = _Learned(
+            spec,
+            Scales(**head["scales"]),
+            head["objective"],
+            head["horizon"],
+            head["rows"],
+            Booster(text),
+            ErrorPools.load(folder),
+        )
+        model.memory = spec.memory
+        model.panel_ = load_panel(folder)
+        return model
+
+    def _held_out_span(self, panel: Panel, rows: TrainingRows, horizon: int) -> int:
+        """How many of the last periods the intervals are measured on; 0 where the history is too short.
+
+        A short horizon is measured on four seasons at least; two thirds of the rows' time are left to learn from.
+        """
+        wanted = max(self.windows * horizon, 4 * panel.frequency.season)
+        most = int(panel.cutoff - rows.index.min() + 1) // 3
+        return min(wanted, most) // horizon * horizon
+
+
+def _chosen(objective: str, panel: Panel) -> str:
+    if objective not in _OBJECTIVES:
+        raise ModelError("objective", f"{objective!r} is not an objective", hint=nearest(objective, _OBJECTIVES))
+    has_negative = _has_negative(panel)
+    if objective == "tweedie" and has_negative:
+        raise ModelError("objective", "the Tweedie objective takes no negative target", hint="use objective = 'auto'")
+    # with no sale at all the log link has nothing to hold on to
+    has_positive = bool((panel.y > 0).any())
+    return ("tweedie" if has_positive and not has_negative else "regression") if objective == "auto" else objective
+
+
+def _has_negative(panel: Panel) -> bool:
+    return bool((panel.y < 0).any())
+
+
+def _features(learned: _Learned, block: Block, rows: Rows) -> Features:
+    return features_of(learned.spec, block, rows, least=learned.scales.least, unseen=learned.scales.unseen)
+
+
+def _pools(past: PastErrors, horizon: int, lowest: float, seed: int) -> ErrorPools:
+    return ErrorPools.collect(past, horizon=horizon, lowest=lowest, seed=seed)
+
+
+def _no_errors() -> PastErrors:
+    return PastErrors(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def _errors_of(judge: _Learned, panel: Panel, span: int) -> PastErrors:
+    """The errors of forecasts from each origin, a horizon apart, in the last ``span`` periods."""
+    columns = judge.spec.memory + span
+    origins = np.arange(judge.spec.memory - 1, columns - 1, judge.horizon)
+    steps = np.arange(1, judge.horizon + 1)
+    origin, step = (each.ravel() for each in np.meshgrid(origins, steps, indexing="ij"))
+    is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
+    origin, step = origin[is_open], step[is_open]
+    parts: list[tuple[NDArray[Any], ...]] = []
+    for series in blocks(panel.n_series, columns):
+        block = Block.cut(panel, judge.spec, series, columns=columns)
+        rows = Rows(
+            np.repeat(series - series[0], len(origin)), np.tile(origin, len(series)), np.tile(step, len(series))
+        )
+        has_truth = ~np.isnan(block.y[rows.series, rows.origin + rows.step])
+        rows = Rows(rows.series[has_truth], rows.origin[has_truth], rows.step[has_truth])
+        features = _features(judge, block, rows)
+        mean = predict(judge.booster, judge.objective, features)
+        truth = block.y[rows.series, rows.origin + rows.step]
+        parts.append((truth, mean, features.deviation, rows.step))
+    return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -1,0 +1,103 @@
+"""The rows that a model of all series learns from: one matrix, built block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.data.panel import Panel
+from everloop.models.closing import is_closed
+from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
+
+__all__ = ["Scales", "TrainingRows", "blocks", "sample_rows"]
+
+_BLOCK_CELLS = 200_000
+"""Cells of a block: some tables of this size fit the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The least scale of a series, and that of a series without history; both learnt from the training panel."""
+
+    least: float
+    unseen: float
+
+    @classmethod
+    def of(cls, spec: FeatureSpec, panel: Panel) -> Scales:
+        """The scales that a panel's targets give."""
+        sizes = np.abs(panel.y[~np.isnan(panel.y)])
+        positive = sizes[sizes > 0]
+        if not len(positive):
+            return cls(1.0, 1.0)
+        # a single small sale within the second widest window, and a half
+        least = 0.5 * float(np.quantile(positive, 0.1)) / spec.windows[-2]
+        return cls(least, float(np.mean(sizes, dtype=np.float64)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRows:
+    """Features and targets of the rows to learn from.
+
+    Attributes:
+        matrix: shape ``(rows, features)``.
+        target: shape ``(rows,)``.
+        scale: shape ``(rows,)``.
+        index: the grid index of each target.
+    """
+
+    matrix: NDArray[np.float32]
+    target: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+
+def blocks(n_series: int, columns: int) -> Iterator[NDArray[np.int64]]:
+    """The series' numbers in runs whose blocks of ``columns`` have about one size."""
+    run = max(1, _BLOCK_CELLS // max(columns, 1))
+    for start in range(0, n_series, run):
+        yield np.arange(start, min(n_series, start + run))
+
+
+def sample_rows(
+    spec: FeatureSpec, panel: Panel, scales: Scales, *, horizon: int, max_rows: int, seed: int
+) -> TrainingRows:
+    """The newest ``max_rows`` observed targets, each seen from an origin a random step of the horizon before it."""
+    index = panel.index_of_rows()
+    is_wanted = ~np.isnan(panel.y) & ~is_closed(panel, index)
+    first = _first_index(panel, index, is_wanted, max_rows)
+    is_wanted &= index >= first
+    total = int(is_wanted.sum())
+    columns = min(int(panel.lengths.max()), panel.cutoff - first + horizon + spec.memory)
+    rows = TrainingRows(
+        np.empty((total, len(spec.names)), dtype=np.float32),
+        np.empty(total, dtype=np.float32),
+        np.empty(total, dtype=np.float32),
+        np.empty(total, dtype=np.int64),
+    )
+    steps = np.random.default_rng(seed).integers(1, horizon + 1, total)
+    position = 0
+    for series in blocks(panel.n_series, columns):
+        block = Block.cut(panel, spec, series, columns=columns)
+        column_index = panel.cutoff - columns + 1 + np.arange(columns)
+        is_open = (column_index >= first) & ~is_closed(panel, column_index)
+        member, column = np.nonzero(~np.isnan(block.y) & is_open[None, :])
+        place = slice(position, position + len(member))
+        step = steps[place]
+        found: Features = features_of(
+            spec, block, Rows(member, column - step, step), least=scales.least, unseen=scales.unseen
+        )
+        rows.matrix[place], rows.scale[place] = found.matrix, found.scale
+        rows.target[place], rows.index[place] = block.y[member, column], column_index[column]
+        position += len(member)
+    return rows
+
+
+def _first_index(panel: Panel, index: NDArray[np.int64], is_wanted: NDArray[np.bool_], max_rows: int) -> int:
+    """The earliest grid index that still fits into ``max_rows``."""
+    age = panel.cutoff - index[is_wanted]
+    counts = np.cumsum(np.bincount(age, minlength=1))
+    oldest = int(np.searchsorted(counts, max_rows, side="right"))
+    return int(panel.cutoff - min(max(oldest - 1, 0), len(counts) - 1))
