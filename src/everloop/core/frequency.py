@@ -82,6 +82,15 @@ class Frequency:
         """The same frequency with ``instant`` on its grid."""
         return Frequency(self.count, self.unit, int(instant.astype("M8[us]").astype(np.int64)))
 
+    def anchored_for(self, instant: datetime) -> Frequency:
+        """The grid that a table with a row at ``instant`` lives on.
+
+        Steps that divide a day start at midnight; weeks, several days and months start where the data do.
+        """
+        if self.unit in ("s", "min", "h") or (self.unit == "d" and self.count == 1):
+            return self
+        return self.anchored(np.datetime64(instant, "us"))
+
     def index(self, times: NDArray[np.datetime64]) -> NDArray[np.int64]:
         """The grid index of each instant; an instant between two grid points belongs to the earlier one."""
         if self.is_monthly:

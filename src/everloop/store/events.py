@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from everloop.store.schema import events
 
-__all__ = ["Event", "list_events", "record_event"]
+__all__ = ["Event", "events_after", "last_event", "list_events", "record_event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +58,14 @@ def list_events(connection: Connection, *, kinds: tuple[str, ...] = (), limit: i
     if kinds:
         query = query.where(events.c.kind.in_(kinds))
     return [Event(**row._mapping) for row in reversed(connection.execute(query).all())]
+
+
+def events_after(connection: Connection, seq: int) -> list[Event]:
+    """The events that came after number ``seq``, in order."""
+    query = select(events).where(events.c.seq > seq).order_by(events.c.seq)
+    return [Event(**row._mapping) for row in connection.execute(query)]
+
+
+def last_event(connection: Connection) -> int:
+    """The number of the newest event, 0 where there is none."""
+    return int(connection.execute(select(func.max(events.c.seq))).scalar() or 0)

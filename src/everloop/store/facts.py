@@ -18,6 +18,7 @@ __all__ = [
     "add_outcomes",
     "add_predictions",
     "find_prediction",
+    "has_prediction",
     "outcomes_after",
     "outcomes_since",
     "predictions_reaching",
@@ -141,3 +142,8 @@ def outcomes_after(connection: Connection, seq: int) -> list[Outcome]:
     """The outcomes that came after number ``seq``, in order."""
     query = select(outcomes).where(outcomes.c.seq > seq).order_by(outcomes.c.seq)
     return [Outcome(**row._mapping) for row in connection.execute(query)]
+
+
+def has_prediction(connection: Connection, identifier: str) -> bool:
+    """Whether an answer is stored."""
+    return connection.execute(select(predictions.c.id).where(predictions.c.id == identifier)).first() is not None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from everloop.store.schema import marks
 
-__all__ = ["get_mark", "set_mark"]
+__all__ = ["delete_mark", "get_mark", "list_marks", "set_mark"]
 
 
 def get_mark(connection: Connection, name: str) -> Any:
@@ -22,3 +22,18 @@ def set_mark(connection: Connection, name: str, value: Any, *, at: datetime) -> 
     done = connection.execute(update(marks).where(marks.c.name == name).values(value=value, at=at))
     if done.rowcount == 0:
         connection.execute(insert(marks).values(name=name, value=value, at=at))
+
+
+def delete_mark(connection: Connection, name: str) -> bool:
+    """Remove a mark; tells whether it was there."""
+    return connection.execute(delete(marks).where(marks.c.name == name)).rowcount > 0
+
+
+def list_marks(connection: Connection, prefix: str) -> dict[str, Any]:
+    """All marks whose name begins with ``prefix``, in the order of their names."""
+    query = (
+        select(marks.c.name, marks.c.value)
+        .where(marks.c.name.startswith(prefix, autoescape=True))
+        .order_by(marks.c.name)
+    )
+    return {row.name: row.value for row in connection.execute(query)}

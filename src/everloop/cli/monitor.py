@@ -1,0 +1,62 @@
+"""``everloop monitor``: live accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.output import number, percent, print_json, print_record, print_table, say
+from everloop.core.clock import SystemClock
+from everloop.monitor.alerts import open_alerts
+from everloop.monitor.live import look
+
+
+def command(
+    release: Annotated[str, typer.Argument(help="A release's digest, its beginning, or a role.")] = "champion",
+    project: ProjectOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Live accuracy beside what the backtest promised, by steps ahead, with the verdict on decay.
+
+    Example: everloop monitor challenger
+    """
+    with opened(project, set_) as (found, store):
+        report = look(found, store, release=release, now=SystemClock().now())
+        with store.read() as tx:
+            alerts = open_alerts(tx)
+    accuracy = report.accuracy
+    if as_json:
+        print_json(
+            {
+                "release": report.release.digest,
+                "since": report.since,
+                "accuracy": asdict(accuracy),
+                "decay": report.decay.to_dict(),
+                "alerts": [asdict(alert) for alert in alerts],
+            }
+        )
+        return
+    print_record(
+        {
+            "release": f"{report.release.digest[:12]} ({report.release.candidate})",
+            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} pairs of forecast and outcome on {accuracy.days} days",
+            "live WAPE": percent(accuracy.wape),
+            "backtest's WAPE": percent(accuracy.expected_wape),
+            "bias": percent(accuracy.bias),
+            **{f"coverage of {level} %": percent(share) for level, share in accuracy.coverage.items()},
+            "waiting for truth": accuracy.waiting,
+            "known beforehand": accuracy.hindsight,
+            "decay": f"{report.decay.verdict}: {report.decay.reason}",
+        }
+    )
+    if accuracy.by_step:
+        rows = [(row["step"], row["n"], number(row["wape"]), number(row["expected"])) for row in accuracy.by_step]
+        print_table(("steps ahead", "n", "WAPE", "backtest's"), rows)
+    if accuracy.reason:
+        say(f"{accuracy.reason}; tell what happened: everloop outcomes FILE, or wait for the next ingestion")
+    for alert in alerts:
+        say(f"alert[{alert.code}] since {alert.since:%Y-%m-%d %H:%M}Z: {alert.message}")

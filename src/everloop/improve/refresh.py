@@ -1,0 +1,84 @@
+"""Bringing the served releases up to date with new data, without learning anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+
+from everloop.core.project import Project
+from everloop.data.loading import load_panel
+from everloop.data.table import DatasetVersion
+from everloop.models.forecaster import Forecaster
+from everloop.release.bundle import Release, load_model, open_release
+from everloop.release.manifest import Dataset
+from everloop.release.state import prune_states, save_state
+from everloop.store.deployments import StateRow, add_state, in_role, latest_state
+from everloop.store.engine import Store
+
+__all__ = ["LoadedReleases", "instant_of", "refresh_states"]
+
+
+@dataclass(slots=True)
+class LoadedReleases:
+    """Releases that this process has opened, so that a replay of a year does not open one a day."""
+
+    project: Project
+    opened: dict[str, tuple[Release, Forecaster]] = field(default_factory=dict)
+
+    def get(self, digest: str) -> tuple[Release, Forecaster]:
+        """A verified release and its model, as it was fitted."""
+        if digest not in self.opened:
+            release = open_release(self.project.releases / digest, digest=digest)
+            model = load_model(release, root=self.project.root, allow_pickle=True)  # made by this installation
+            if len(self.opened) >= 4:
+                self.opened.pop(next(iter(self.opened)))
+            self.opened[digest] = (release, model)
+        return self.opened[digest]
+
+
+def refresh_states(
+    project: Project, store: Store, dataset: DatasetVersion, *, now: datetime, loaded: LoadedReleases
+) -> list[str]:
+    """Make a serving state of the champion and the challenger for a dataset version.
+
+    What is there already is left as it is. Returns the releases that got a new state.
+    """
+    with store.read() as tx:
+        digests = [digest for role in ("champion", "challenger") if (digest := in_role(tx, role))]
+        present = {digest: latest_state(tx, digest) for digest in digests}
+    stale = [digest for digest in digests if not _is_current(present[digest], dataset)]
+    if not stale:
+        return []
+    models = {digest: loaded.get(digest)[1] for digest in stale}
+    memory = max(model.memory for model in models.values())
+    horizon = project.settings.forecast.horizon
+    panel, _ = load_panel(project, version=dataset.version, history=memory, horizon=horizon)
+    cutoff = instant_of(panel.frequency.times(np.array([panel.cutoff]))[0])
+    rows = []
+    for digest, model in models.items():
+        state = save_state(
+            project.states,
+            model.update(panel),
+            release=digest,
+            dataset=Dataset(dataset.version, dataset.digest, dataset.rows),
+            cutoff=cutoff.isoformat(),
+        )
+        rows.append(StateRow(state.id, digest, dataset.version, dataset.digest, cutoff, now))
+    with store.write() as tx:
+        for row in rows:
+            add_state(tx, row)
+    keep = {row.id for row in rows} | {state.id for state in present.values() if state is not None}
+    prune_states(project.states, keep)
+    return stale
+
+
+def _is_current(state: StateRow | None, dataset: DatasetVersion) -> bool:
+    return state is not None and state.dataset_digest == dataset.digest
+
+
+def instant_of(time: np.datetime64) -> datetime:
+    """A NumPy instant as one with its zone."""
+    micros = int(time.astype("M8[us]").astype(np.int64))
+    return datetime.fromtimestamp(micros / 1_000_000, tz=UTC)

@@ -1,0 +1,62 @@
+"""Shadow trials: a challenger answers every request beside the champion, until the evidence decides."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from everloop.core.project import Project
+from everloop.improve.comparison import decide, pair_days
+from everloop.monitor.joining import JoinedForecast
+from everloop.stats.evidence import Evidence
+from everloop.store.deployments import deploy, in_role
+from everloop.store.engine import Store
+from everloop.store.events import record_event
+from everloop.store.trials import Trial, decide_trial, open_trial, start_trial
+
+__all__ = ["begin_trial", "judge_trial", "settle_trial"]
+
+
+def begin_trial(store: Store, challenger: str, *, at: datetime, reason: str, actor: str) -> None:
+    """Put a challenger on trial beside the champion; an open trial ends undecided, its champion stays."""
+    with store.write() as tx:
+        champion = in_role(tx, "champion") or ""
+        going_on = open_trial(tx)
+        if going_on is not None and going_on.challenger == challenger:
+            return
+        if going_on is not None:
+            message = f"trial of {going_on.challenger[:12]} ended undecided: a newer challenger takes its place"
+            decide_trial(tx, going_on, "superseded", {"reason": message}, at=at)
+            record_event(tx, at, "superseded", message, actor=actor, subject=going_on.challenger)
+        start_trial(tx, challenger, champion, at=at)
+        deploy(tx, "challenger", challenger, at=at, reason=reason)
+        message = f"{challenger[:12]} is tried in shadow beside {champion[:12]}: {reason}"
+        record_event(tx, at, "challenged", message, actor=actor, subject=challenger)
+
+
+def judge_trial(project: Project, trial: Trial, joined: list[JoinedForecast]) -> Evidence:
+    """The verdict on a trial from the predictions of both, beside the truth."""
+    settings = project.settings.release
+    return decide(
+        pair_days(
+            [each for each in joined if each.release == trial.champion and each.role == "champion"],
+            [each for each in joined if each.release == trial.challenger and each.role == "shadow"],
+        ),
+        alpha=settings.alpha,
+        min_days=settings.min_days,
+        max_days=settings.max_days,
+    )
+
+
+def settle_trial(store: Store, trial: Trial, evidence: Evidence, *, at: datetime, actor: str) -> None:
+    """Carry out a verdict: the trial's end, who is in charge, and the event, all at once or not at all."""
+    is_promotion = evidence.verdict == "promote"
+    kind = "promoted" if is_promotion else "kept"
+    with store.write() as tx:
+        going_on = open_trial(tx)
+        if going_on is None or going_on.seq != trial.seq:
+            return  # settled already: the step is being done twice
+        decide_trial(tx, trial, evidence.verdict, evidence.to_dict(), at=at)
+        if is_promotion and in_role(tx, "champion") == trial.champion:
+            deploy(tx, "champion", trial.challenger, at=at, reason=evidence.reason)
+        deploy(tx, "challenger", None, at=at, reason=evidence.reason)
+        record_event(tx, at, kind, evidence.reason, actor=actor, subject=trial.challenger, evidence=evidence.to_dict())

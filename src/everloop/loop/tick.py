@@ -1,0 +1,239 @@
+"""One step of the whole loop. Read it top to bottom: this is what Everloop does.
+
+Each stage is idempotent, so a step may be done twice, or die at any point and be done again: data are known by
+their content, states and releases by their digest, predictions of a day by what they were made from, and each
+decision is one transaction with its event. A stage that fails raises an alert and leaves the others to their work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from everloop.core.digest import digest_json
+from everloop.core.errors import EverloopError
+from everloop.data.ingest import IngestResult, ingest, ingest_frame
+from everloop.data.outcomes import outcomes_frame
+from everloop.data.table import DatasetVersion, head
+from everloop.improve.refresh import refresh_states
+from everloop.improve.retraining import LAST_TRAINING, Retraining, retrain
+from everloop.improve.trial import judge_trial, settle_trial
+from everloop.improve.triggers import LastTraining, Trigger, due_trigger
+from everloop.loop.context import LoopContext
+from everloop.loop.lease import HeldLease, held_lease
+from everloop.monitor.alerts import clear_alert, raise_alert
+from everloop.monitor.live import LiveReport, joined_since, look
+from everloop.release.registry import sync_aliases
+from everloop.serve.answers import Answerer
+from everloop.store.deployments import in_role, latest_state
+from everloop.store.events import Event, events_after, last_event, record_event
+from everloop.store.facts import has_prediction, outcomes_after
+from everloop.store.marks import get_mark, set_mark
+from everloop.store.trials import open_trial
+
+__all__ = ["TickReport", "tick"]
+
+ACTOR = "loop"
+_OUTCOMES_READ = "outcomes_read"
+
+
+@dataclass(slots=True)
+class TickReport:
+    """What one step did.
+
+    Attributes:
+        at: when.
+        dataset: the dataset version at its end, ``None`` where there are no data yet.
+        ingested: what the source brought.
+        live: the champion's live accuracy.
+        retraining: what a retraining came to, where one was due.
+        predicted: how many batches of forecasts were stored.
+        events: what was recorded, decisions among them.
+        failures: the stages that failed, with their errors.
+    """
+
+    at: datetime
+    dataset: DatasetVersion | None = None
+    ingested: IngestResult | None = None
+    live: LiveReport | None = None
+    retraining: Retraining | None = None
+    predicted: int = 0
+    events: list[Event] = field(default_factory=list)
+    failures: list[tuple[str, EverloopError]] = field(default_factory=list)
+
+
+def tick(context: LoopContext) -> TickReport:
+    """Do what is due now: data, monitoring, decisions, retraining, states, forecasts.
+
+    Raises:
+        ConflictError: another controller holds the lease; nothing was done.
+        UnavailableError: the store does not answer.
+    """
+    report = TickReport(at=context.clock.now())
+    with held_lease(context) as lease:
+        with context.store.read() as tx:
+            before = last_event(tx)
+        with _stage(context, report, "ingest"):
+            _bring_data(context, report)
+        if report.dataset is not None:
+            with _stage(context, report, "monitor"):
+                _watch(context, report)
+            with _stage(context, report, "retrain"):
+                _retrain_if_due(context, report, lease)
+            with _stage(context, report, "refresh"):
+                refresh_states(context.project, context.store, report.dataset, now=report.at, loaded=context.loaded)
+            with _stage(context, report, "forecast"):
+                _forecast(context, report)
+        with context.store.read() as tx:
+            report.events = events_after(tx, before)
+    return report
+
+
+def _bring_data(context: LoopContext, report: TickReport) -> None:
+    """Outcomes that were told, then the source; what is bad goes to quarantine."""
+    project, store = context.project, context.store
+    report.dataset = head(project)
+    with store.read() as tx:
+        read_until = int(get_mark(tx, _OUTCOMES_READ) or 0)
+        told = outcomes_after(tx, read_until)
+    if told and report.dataset is not None:
+        frame = outcomes_frame(project, told)
+        result = ingest_frame(project, context.clock, frame, label="outcomes")
+        _record_ingestion(context, result, "outcomes that were told")
+        with store.write() as tx:
+            set_mark(tx, _OUTCOMES_READ, told[-1].seq, at=report.at)
+    report.ingested = ingest(project, context.clock, until=context.data_until(report.at))
+    _record_ingestion(context, report.ingested, "the source")
+    report.dataset = head(project)
+
+
+def _record_ingestion(context: LoopContext, result: IngestResult, origin: str) -> None:
+    if not result.changed and not result.quarantined:
+        return
+    message = (
+        f"{result.added} new and {result.corrected} corrected rows from {origin}, {result.quarantined} quarantined: "
+        f"dataset version {result.version.version}"
+    )
+    with context.store.write() as tx:
+        record_event(
+            tx,
+            context.clock.now(),
+            "ingested",
+            message,
+            actor=ACTOR,
+            subject=result.version.digest,
+            evidence={
+                "version": result.version.version,
+                "digest": result.version.digest,
+                "added": result.added,
+                "corrected": result.corrected,
+                "quarantined": result.quarantined,
+                "warnings": list(result.warnings),
+            },
+        )
+
+
+def _watch(context: LoopContext, report: TickReport) -> None:
+    """Join predictions with outcomes; say decay; decide an open trial."""
+    project, store = context.project, context.store
+    with store.read() as tx:
+        champion = in_role(tx, "champion")
+        trial = open_trial(tx)
+        since = report.at - timedelta(days=project.settings.monitor.window_days)
+        if trial is not None:
+            since = min(since, trial.started_at)
+        joined = joined_since(project, tx, since=since) if champion else []
+    if champion is None:
+        return
+    report.live = look(project, store, release=champion, now=report.at, joined=joined)
+    decay = report.live.decay
+    with store.write() as tx:
+        if decay.verdict == "decay":
+            hint = "a retraining starts by itself where retrain.on holds 'decay'; see: everloop monitor"
+            evidence = decay.to_dict()
+            raise_alert(
+                tx, "decay", decay.reason, at=report.at, actor=ACTOR, hint=hint, subject=champion, evidence=evidence
+            )
+        elif decay.verdict == "no decay":
+            clear_alert(tx, "decay", at=report.at, actor=ACTOR)
+    if trial is not None:
+        since_start = [each for each in joined if each.index.size]
+        evidence_of_trial = judge_trial(project, trial, since_start)
+        if evidence_of_trial.verdict != "go on":
+            settle_trial(store, trial, evidence_of_trial, at=report.at, actor=ACTOR)
+            sync_aliases(project, store, context.clock)
+
+
+def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) -> None:
+    """Start a retraining when the schedule, decay, or the lack of a champion asks for one."""
+    assert report.dataset is not None
+    decay = report.live.decay if report.live else None
+    with context.store.read() as tx:
+        last = LastTraining.from_json(get_mark(tx, LAST_TRAINING))
+        trigger: Trigger | None = due_trigger(
+            context.project.settings.retrain,
+            now=report.at,
+            last=last,
+            dataset_digest=report.dataset.digest,
+            has_champion=in_role(tx, "champion") is not None,
+            decay_reason=decay.reason if decay is not None and decay.verdict == "decay" else None,
+        )
+    if trigger is not None:
+        report.retraining = retrain(
+            context.project,
+            context.store,
+            context.clock,
+            trigger,
+            actor=ACTOR,
+            guard=lease.check,
+            progress=context.progress,
+        )
+
+
+def _forecast(context: LoopContext, report: TickReport) -> None:
+    """Forecast every series with the champion, and with a challenger in its shadow, once for each state."""
+    with context.store.read() as tx:
+        champion = in_role(tx, "champion")
+        state = latest_state(tx, champion) if champion else None
+        if champion is None or state is None:
+            return
+        leader = _batch_id(champion, state.id)
+        is_done = has_prediction(tx, leader)
+        challenger = in_role(tx, "challenger")
+        shadow_state = latest_state(tx, challenger) if challenger else None
+        shadow = _batch_id(challenger, shadow_state.id, leader) if challenger and shadow_state else None
+        is_shadow_done = shadow is None or has_prediction(tx, shadow)
+    if is_done and is_shadow_done:
+        return
+    answerer = Answerer(context.project, context.store, context.clock)
+    if not is_done:
+        answerer.answer_batch("champion", prediction_id=leader)
+        report.predicted += 1
+    if shadow is not None and not is_shadow_done:
+        answerer.answer_batch("challenger", prediction_id=shadow, twin=leader)
+        report.predicted += 1
+
+
+def _batch_id(release: str, state: str, twin: str = "") -> str:
+    """The id of the batch that a state gives: made again, it is the same one (a UUID of version 8, RFC 9562)."""
+    text = digest_json([release, state, twin])
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-8{text[17:20]}-{text[20:32]}"
+
+
+@contextlib.contextmanager
+def _stage(context: LoopContext, report: TickReport, name: str) -> Iterator[None]:
+    """Run a stage: its failure is an alert, its success ends one."""
+    code = f"{name}_failed"
+    try:
+        yield
+    except EverloopError as error:
+        report.failures.append((name, error))
+        with context.store.write() as tx:
+            message = f"{name}: {error.message}"
+            evidence = error.to_dict()
+            raise_alert(tx, code, message, at=report.at, actor=ACTOR, hint=error.hint, evidence=evidence)
+    else:
+        with context.store.write() as tx:
+            clear_alert(tx, code, at=report.at, actor=ACTOR)

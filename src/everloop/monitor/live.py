@@ -1,0 +1,86 @@
+"""What live accuracy says now: the champion's, and a challenger's in shadow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from sqlalchemy import Connection
+
+from everloop.core.frequency import Frequency
+from everloop.core.project import Project
+from everloop.data.loading import truth as read_truth
+from everloop.monitor.accuracy import Accuracy, assess_decay, daily_errors, measure
+from everloop.monitor.joining import JoinedForecast, Truth, join
+from everloop.stats.evidence import Evidence
+from everloop.store.deployments import ReleaseRow, find_release
+from everloop.store.engine import Store
+from everloop.store.facts import outcomes_since, predictions_reaching
+
+__all__ = ["LiveReport", "expected_by_step", "joined_since", "look"]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveReport:
+    """A release's live accuracy and the verdict on its decay."""
+
+    release: ReleaseRow
+    accuracy: Accuracy
+    decay: Evidence
+    since: datetime
+
+
+def look(
+    project: Project, store: Store, *, release: str, now: datetime, joined: list[JoinedForecast] | None = None
+) -> LiveReport:
+    """The live accuracy of a release over the monitor's window.
+
+    Args:
+        project: the project.
+        store: its store.
+        release: a digest, a beginning of one, or a role.
+        now: the present.
+        joined: predictions beside the truth, where they are at hand already.
+
+    Raises:
+        NotFoundError: there is no such release.
+    """
+    settings = project.settings.monitor
+    since = now - timedelta(days=settings.window_days)
+    with store.read() as tx:
+        row = find_release(tx, release)
+        pairs = joined_since(project, tx, since=since, releases=(row.digest,)) if joined is None else joined
+    own = [each for each in pairs if each.release == row.digest]
+    promised = expected_by_step(row)
+    accuracy = measure(row.digest, own, promised)
+    decay = assess_decay(
+        daily_errors(own, promised),
+        max_decay=settings.max_decay,
+        alpha=settings.alpha,
+        min_outcomes=settings.min_outcomes,
+    )
+    return LiveReport(row, accuracy, decay, since)
+
+
+def joined_since(
+    project: Project, connection: Connection, *, since: datetime, releases: tuple[str, ...] = ()
+) -> list[JoinedForecast]:
+    """The predictions that speak of instants at or after ``since``, beside the truth of those instants."""
+    frequency = Frequency.parse(project.settings.data.frequency)
+    table = read_truth(project, since=since)
+    truth = Truth.build(
+        frequency,
+        series=table["series"].to_numpy().astype(object),
+        times_us=table["time"].cast(int).to_numpy() if table.height else np.zeros(0, dtype=np.int64),
+        values=table["actual"].to_numpy().astype(np.float64),
+        received_us=table["ingested_at"].cast(int).to_numpy() if table.height else np.zeros(0, dtype=np.int64),
+        outcomes=outcomes_since(connection, since.astimezone(UTC)),
+    )
+    return join(predictions_reaching(connection, since, releases=releases), truth)
+
+
+def expected_by_step(release: ReleaseRow) -> dict[int, float]:
+    """The WAPE that a release's backtest promises, by steps ahead."""
+    table = release.metrics.get("by_step") or []
+    return {int(row["step"]): float(row["wape"]) for row in table if row.get("wape") is not None}
