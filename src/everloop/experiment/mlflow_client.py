@@ -1,0 +1,116 @@
+"""MLflow, imported in the way Everloop wants it: silent, without telemetry, and with short retries."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SWITCHES = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # its default of 7 waits four minutes for a server that is away
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+for _name, _value in _SWITCHES.items():
+    os.environ.setdefault(_name, _value)  # MLflow reads them while it is imported
+
+import requests  # noqa: E402
+from mlflow import MlflowClient  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
+
+from everloop.core.errors import UnavailableError  # noqa: E402
+
+__all__ = ["connect", "guarded"]
+
+for _name in ("mlflow.store.db.utils", "mlflow.store.model_registry.abstract_store", "alembic"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+_SQLITE = "sqlite:///"
+_fresh: bytes | None = None
+_fresh_lock = threading.Lock()
+
+
+def connect(uri: str) -> MlflowClient:
+    """A client of a tracking URI and of the model registry behind it.
+
+    A fresh SQLite database costs MLflow a second of migrations. Within a process the first one is kept as a
+    template, so that a replay's many homes begin from a copy.
+
+    Raises:
+        UnavailableError: the server or database does not answer.
+    """
+    with guarded(uri):
+        path = Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+        if path is None or path.exists():
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _connect_fresh(uri, path)
+
+
+def _connect_fresh(uri: str, path: Path) -> MlflowClient:
+    global _fresh
+    with _fresh_lock:
+        if _fresh is not None:
+            _appear(path, _fresh)
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)  # makes the tables
+        connection = sqlite3.connect(path)
+        try:
+            _fresh = connection.serialize()
+        finally:
+            connection.close()
+        return client
+
+
+def _appear(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all; where one is there already it stays."""
+    handle, name = tempfile.mkstemp(prefix=".making-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(name, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            if not path.exists():
+                Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def guarded(uri: str) -> Iterator[None]:
+    """Turn MLflow's failures into ours, and keep its known harmless warnings quiet."""
+    try:
+        with warnings.catch_warnings():
+            # MLflow's own use of what its dependencies have deprecated; nothing that a user could change
+            for module in ("mlflow", "google", "pydantic", "alembic", "sqlalchemy"):
+                warnings.filterwarnings("ignore", module=rf"{module}(\..*)?")
+            yield
+    except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UnavailableError(
+            "tracking_unavailable",
+            f"MLflow at {_shown(uri)} does not answer as it should: {first[:300]}",
+            hint="is the tracking server running? See tracking.uri in everloop.toml",
+            path="tracking.uri",
+        ) from error
+
+
+def _shown(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri

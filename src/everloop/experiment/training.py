@@ -1,0 +1,138 @@
+"""Fitting a candidate: the same data, code and seed give the same model, to the byte."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from everloop.core.digest import digest_json, digest_tree
+from everloop.core.errors import EverloopError, ModelError
+from everloop.core.project import Project
+from everloop.core.seeds import derive_seed
+from everloop.data.panel import Panel
+from everloop.models.catalog import make_forecaster
+from everloop.models.forecaster import FitContext, Forecaster
+
+__all__ = ["Fitted", "fit_candidate", "fit_context", "make_candidate", "saved_digest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A candidate fitted to all of a panel.
+
+    Attributes:
+        name: the candidate's name in the settings.
+        model: the fitted forecaster.
+        options: its constructor's parameters, as JSON values.
+        model_digest: the digest of the files that it saves.
+        seconds: how long the fit took.
+        peak_bytes: the most memory that the process has held so far; ``None`` where the system does not tell.
+        context: what the fit was given.
+    """
+
+    name: str
+    model: Forecaster
+    options: dict[str, Any]
+    model_digest: str
+    seconds: float
+    peak_bytes: int | None
+    context: FitContext
+
+
+def make_candidate(project: Project, candidate: str, *, options: Mapping[str, Any] | None = None) -> Forecaster:
+    """An unfitted forecaster by its name in the settings, with ``train.options`` unless others are given.
+
+    Raises:
+        UsageError: there is no such candidate, or it does not take these options.
+    """
+    chosen = project.settings.train.options.get(candidate, {}) if options is None else options
+    return make_forecaster(candidate, dict(chosen), root=project.root)
+
+
+def fit_context(project: Project, candidate: str, *, seed_names: tuple[str, ...] = ()) -> FitContext:
+    """What a candidate's fit may rely on; its seed follows from the project's, the candidate and further names."""
+    settings = project.settings
+    return FitContext(
+        horizon=settings.forecast.horizon,
+        levels=tuple(settings.forecast.levels),
+        seed=derive_seed(settings.project.seed, "fit", candidate, *seed_names),
+        threads=settings.train.threads or available_threads(),
+    )
+
+
+def available_threads() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def fit_candidate(
+    project: Project,
+    panel: Panel,
+    candidate: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed_names: tuple[str, ...] = (),
+) -> Fitted:
+    """Fit a candidate to all that a panel holds.
+
+    Args:
+        project: the project.
+        panel: the data.
+        candidate: its name in the settings.
+        options: constructor parameters instead of the settings' own.
+        seed_names: further names that the seed follows from.
+
+    Raises:
+        UsageError: there is no such candidate.
+        ModelError: it cannot be fitted to these data.
+    """
+    model = make_candidate(project, candidate, options=options)
+    context = fit_context(project, candidate, seed_names=seed_names)
+    started = time.perf_counter()
+    fitted = fit_model(model, panel, context, name=candidate)
+    seconds = time.perf_counter() - started
+    return Fitted(candidate, fitted, fitted.parameters(), saved_digest(fitted), seconds, peak_bytes(), context)
+
+
+def fit_model(model: Forecaster, panel: Panel, context: FitContext, *, name: str) -> Forecaster:
+    """Fit a model, and tell in our own terms when it fails.
+
+    Raises:
+        ModelError: the fit raised.
+    """
+    try:
+        return model.fit(panel, context)
+    except EverloopError:
+        raise
+    except Exception as error:  # a user's own class may raise anything; it is told with the candidate's name
+        raise ModelError(
+            "fit_failed",
+            f"{name} cannot be fitted: {type(error).__name__}: {error}",
+            hint="the run in MLflow holds the traceback (error.txt)",
+            path=f"train.candidates: {name}",
+        ) from error
+
+
+def saved_digest(model: Forecaster) -> str:
+    """The digest of the files that a fitted model saves: of the table of their paths and digests."""
+    with tempfile.TemporaryDirectory(prefix="everloop-") as folder:
+        model.save(Path(folder))
+        return digest_json(digest_tree(Path(folder)))
+
+
+def peak_bytes() -> int | None:
+    """The most memory that this process has held so far."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not there on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,189 @@
+"""Promotion and rollback: who is in charge is one row of the store, written together with its event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection
+
+from everloop.core.clock import Clock
+from everloop.core.errors import EverloopError, GateError, NotFoundError, UsageError
+from everloop.core.project import Project
+from everloop.experiment.tracking import open_tracker
+from everloop.release.bundle import open_release
+from everloop.release.registry import sync_aliases
+from everloop.store.deployments import ReleaseRow, Role, deploy, deployment_history, find_release, in_role
+from everloop.store.engine import Store
+from everloop.store.events import list_events, record_event
+
+if TYPE_CHECKING:
+    from everloop.experiment.mlflow_tracker import Tracker
+
+__all__ = ["Promotion", "failed_gates", "promote", "rollback", "withdraw_challenger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What changed.
+
+    Attributes:
+        role: the role.
+        release: the digest of who has it now, ``None`` for nobody.
+        previous: the digest of who had it before.
+        changed: whether anything changed; promoting who is in charge already changes nothing.
+        warning: why MLflow's aliases are behind, empty where they are in step.
+    """
+
+    role: Role
+    release: str | None
+    previous: str | None
+    changed: bool = True
+    warning: str = ""
+
+
+def failed_gates(row: ReleaseRow) -> list[dict[str, Any]]:
+    """The gates that stop a release from being promoted without force."""
+    return [gate for gate in row.gates if not gate["passed"] and gate.get("severity") != "warning"]
+
+
+def promote(
+    project: Project,
+    store: Store,
+    clock: Clock,
+    name: str,
+    *,
+    role: Role = "champion",
+    reason: str,
+    actor: str,
+    force: bool = False,
+    tracker: Tracker | None = None,
+) -> Promotion:
+    """Give a role to a release, after verifying its bundle; servers follow within their poll interval.
+
+    A challenger that becomes champion is no challenger any more.
+
+    Args:
+        project: the project.
+        store: its store.
+        clock: dates the change.
+        name: a digest, the beginning of one, or a role.
+        role: ``"champion"`` or ``"challenger"``.
+        reason: why, for the audit log.
+        actor: who or what.
+        force: promote although a gate failed; the reason is then recorded with the failed gates.
+        tracker: an open tracker, opened here where it is ``None``.
+
+    Raises:
+        NotFoundError: there is no such release, or its bundle is gone.
+        IntegrityError: the bundle was changed.
+        GateError: a gate failed, and it is not forced.
+        UsageError: it is forced without a reason, or the champion is to be its own challenger.
+    """
+    if force and not reason.strip():
+        raise UsageError("reason_missing", "a forced promotion needs a reason", hint="say why: --reason '...'")
+    with store.read() as tx:
+        row = find_release(tx, name)
+    open_release(project.releases / row.digest, digest=row.digest)
+    failed = failed_gates(row)
+    if failed and not force:
+        names = ", ".join(gate["name"] for gate in failed)
+        raise GateError(
+            "gates_failed",
+            f"release {row.digest[:12]} failed {names}: {failed[0]['message']}",
+            hint="train a better one, or promote it all the same: --force --reason '...'",
+        )
+    now = clock.now()
+    with store.write() as tx:
+        previous = in_role(tx, role)
+        if role == "challenger" and in_role(tx, "champion") == row.digest:
+            raise UsageError(
+                "champion_challenger",
+                f"release {row.digest[:12]} is the champion already",
+                hint="there is nothing to try",
+            )
+        changed = previous != row.digest
+        if changed:
+            deploy(tx, role, row.digest, at=now, reason=reason)
+            if role == "champion" and in_role(tx, "challenger") == row.digest:
+                deploy(tx, "challenger", None, at=now, reason="became champion")
+            evidence: dict[str, Any] = {"previous": previous, "reason": reason, "metrics": row.metrics}
+            if failed:
+                evidence["forced_gates"] = [gate["name"] for gate in failed]
+            kind = "promoted" if role == "champion" else "challenged"
+            message = f"{row.digest[:12]} ({row.candidate}) is {role}: {reason}"
+            record_event(tx, now, kind, message, actor=actor, subject=row.digest, evidence=evidence)
+    return Promotion(role, row.digest, previous, changed, _mirror(project, store, clock, actor, tracker))
+
+
+def rollback(
+    project: Project, store: Store, clock: Clock, *, reason: str, actor: str, tracker: Tracker | None = None
+) -> Promotion:
+    """Put the previous champion back in charge; again, and it is the one before that.
+
+    Raises:
+        NotFoundError: there is no previous champion, or its bundle is gone.
+        IntegrityError: its bundle was changed.
+        UsageError: somebody else changed the champion in the meantime.
+    """
+    with store.read() as tx:
+        line = _line_of_champions(tx)
+    if len(line) < 2:
+        raise NotFoundError(
+            "rollback_nowhere",
+            "there is no previous champion to go back to",
+            hint="promote a release: everloop promote DIGEST; list them: everloop release --list",
+        )
+    current, target = line[-1], line[-2]
+    open_release(project.releases / target, digest=target)
+    now = clock.now()
+    with store.write() as tx:
+        if _line_of_champions(tx) != line:
+            raise UsageError(
+                "rollback_raced", "the champion was changed at the same time", hint="look again: everloop status"
+            )
+        deploy(tx, "champion", target, at=now, reason=f"rolled back: {reason}")
+        seq = deployment_history(tx, "champion")[0].seq
+        message = f"rolled back from {current[:12]} to {target[:12]}: {reason}"
+        evidence = {"from": current, "to": target, "reason": reason, "deployment": seq}
+        record_event(tx, now, "rolled_back", message, actor=actor, subject=target, evidence=evidence)
+    return Promotion("champion", target, current, True, _mirror(project, store, clock, actor, tracker))
+
+
+def withdraw_challenger(
+    project: Project, store: Store, clock: Clock, *, reason: str, actor: str, tracker: Tracker | None = None
+) -> Promotion | None:
+    """Take the challenger out of its role; ``None`` where there is none."""
+    now = clock.now()
+    with store.write() as tx:
+        previous = in_role(tx, "challenger")
+        if previous is None:
+            return None
+        deploy(tx, "challenger", None, at=now, reason=reason)
+        message = f"{previous[:12]} is no challenger any more: {reason}"
+        record_event(tx, now, "withdrawn", message, actor=actor, subject=previous, evidence={"reason": reason})
+    return Promotion("challenger", None, previous, True, _mirror(project, store, clock, actor, tracker))
+
+
+def _line_of_champions(tx: Connection) -> list[str]:
+    """The champions that led to the present one, oldest first: a rollback takes the last one off."""
+    rollbacks = {event.evidence.get("deployment") for event in list_events(tx, kinds=("rolled_back",), limit=10_000)}
+    line: list[str] = []
+    for each in reversed(deployment_history(tx, "champion")):
+        if each.seq in rollbacks and len(line) > 1:
+            line.pop()
+        elif each.release is not None and (not line or line[-1] != each.release):
+            line.append(each.release)
+    return line
+
+
+def _mirror(project: Project, store: Store, clock: Clock, actor: str, tracker: Tracker | None) -> str:
+    """Bring MLflow's aliases in step; where that fails the change stands, and an event tells of it."""
+    try:
+        sync_aliases(tracker or open_tracker(project, clock=clock), store)
+    except EverloopError as error:
+        with store.write() as tx:
+            message = f"MLflow's aliases are behind: {error.message}"
+            record_event(tx, clock.now(), "registry_behind", message, actor=actor, evidence={"code": error.code})
+        return message
+    return ""

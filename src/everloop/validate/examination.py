@@ -1,0 +1,249 @@
+"""The examination of a candidate: an MLflow run that holds its backtest, its metrics and its gates' verdicts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from everloop.core.digest import digest_json
+from everloop.core.project import Project
+from everloop.data.panel import Panel, join_key
+from everloop.experiment.lineage import Lineage
+from everloop.experiment.tracking import DatasetVersion
+from everloop.experiment.training import fit_context, make_candidate
+from everloop.validate.backtest import Backtest, BacktestPlan, Progress, run_backtest
+from everloop.validate.gates import GateResult, blocking, judge
+from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
+
+if TYPE_CHECKING:
+    # MLflow takes three seconds to import; whoever only reads the records need not pay them
+    from everloop.experiment.mlflow_tracker import Measurement, Tracker
+
+__all__ = ["BASELINE", "Examination", "Reference", "backtest_candidate", "examine", "plan_digest"]
+
+BASELINE = "seasonal_naive"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A backtest that candidates are compared with: the baseline's or the champion's, made once for all of them."""
+
+    name: str
+    options: dict[str, Any]
+    backtest: Backtest
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What is known of a candidate before it is fitted to all data.
+
+    Attributes:
+        run_id: the MLflow run.
+        candidate: its name in the settings.
+        options: its constructor's parameters.
+        plan: which windows the backtest had.
+        backtest: the forecasts beside what happened.
+        evaluation: its scores, the baseline's, and the skill.
+        gates: the verdicts.
+        metric: the metric that ranks.
+        n_series: how many series the panel has.
+    """
+
+    run_id: str
+    candidate: str
+    options: dict[str, Any]
+    plan: BacktestPlan
+    backtest: Backtest
+    evaluation: Evaluation
+    gates: tuple[GateResult, ...]
+    metric: str
+    n_series: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether no gate stops a release."""
+        return not blocking(self.gates)
+
+    @property
+    def value(self) -> float:
+        """The ranking metric; infinite where it cannot be told, so that such a candidate is never the best."""
+        measure = self.evaluation.scores.overall.get(self.metric)
+        return float("inf") if measure is None or measure.value is None else measure.value
+
+    def summary(self) -> dict[str, Any]:
+        """The metrics that a release carries, as JSON values; it holds no timings, so it can be repeated."""
+        return {
+            "metric": self.metric,
+            "plan": self.plan.to_dict(),
+            "n": self.backtest.n_forecasts,
+            "n_series": self.n_series,
+            "candidate": {name: each.value for name, each in self.evaluation.scores.overall.items()},
+            "baseline": {name: each.value for name, each in self.evaluation.baseline.overall.items()},
+            "skill": self.evaluation.skill,
+        }
+
+
+def plan_digest(dataset: DatasetVersion, plan: BacktestPlan) -> str:
+    """What two runs must share to be comparable: the data and the windows."""
+    return digest_json([dataset.digest, plan.to_dict()])
+
+
+def backtest_candidate(
+    project: Project,
+    panel: Panel,
+    candidate: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Reference:
+    """Backtest a candidate by the project's plan, without a run.
+
+    Raises:
+        UsageError: there is no such candidate.
+        ModelError: the history is too short, or the candidate fails.
+    """
+    unfitted = make_candidate(project, candidate, options=options)
+    backtest = run_backtest(
+        lambda: make_candidate(project, candidate, options=options),
+        panel,
+        BacktestPlan.of(project.settings),
+        fit_context(project, candidate),
+        name=candidate,
+        progress=progress,
+    )
+    scores = score_backtest(backtest, panel, slices=project.settings.validation.slices)
+    return Reference(candidate, unfitted.parameters(), backtest, scores)
+
+
+def examine(
+    project: Project,
+    panel: Panel,
+    dataset: DatasetVersion,
+    candidate: str,
+    *,
+    tracker: Tracker,
+    lineage: Lineage,
+    baseline: Reference,
+    champion: Reference | None = None,
+    progress: Progress | None = None,
+) -> Examination:
+    """Backtest a candidate, judge it, and record all of it in a new MLflow run.
+
+    Args:
+        project: the project.
+        panel: the data.
+        dataset: their version.
+        candidate: its name in the settings.
+        tracker: where the run is recorded.
+        lineage: the running code and environment.
+        baseline: the seasonal naive's backtest of the same panel, by :func:`backtest_candidate`; shared by all.
+        champion: the champion's, ``None`` where nobody is in charge.
+        progress: told after each window.
+
+    Raises:
+        UsageError: there is no such candidate.
+        ModelError: the history is too short, or the candidate fails; the run is then marked FAILED.
+        UnavailableError: MLflow is away.
+    """
+    plan = BacktestPlan.of(project.settings)
+    tags = {"everloop.candidate": candidate, "everloop.comparable": plan_digest(dataset, plan)}
+    run_id = tracker.start(candidate, dataset=dataset, lineage=lineage, params={"candidate": candidate}, tags=tags)
+    with tracker.failing(run_id):
+        same = candidate == baseline.name and not project.settings.train.options.get(candidate)
+        mine = baseline if same else backtest_candidate(project, panel, candidate, progress=progress)
+        validation = project.settings.validation
+        evaluation = evaluate(mine.scores, baseline.scores)
+        gates = judge(
+            mine.scores,
+            baseline.scores,
+            validation.gates,
+            metric=validation.metric,
+            levels=project.settings.forecast.levels,
+            champion=None if champion is None else champion.scores,
+        )
+        examination = Examination(
+            run_id, candidate, mine.options, plan, mine.backtest, evaluation, gates, validation.metric, panel.n_series
+        )
+        _record(tracker, project, panel, examination)
+        tracker.finish(run_id)
+    return examination
+
+
+def forecast_table(examination: Examination, panel: Panel) -> dict[str, Any]:
+    """Every forecast of the backtest as flat columns: fold, cutoff, series, time, step, actual, forecast, intervals."""
+    folds = examination.backtest.folds
+    horizon = examination.plan.horizon
+    keys = np.array([join_key(key) for key in panel.keys], dtype=object)
+    labels: list[Any] = []
+    columns: dict[str, Any] = {
+        "fold": np.concatenate([np.full(fold.mean.size, number, np.int32) for number, fold in enumerate(folds)]),
+        "series": np.concatenate([np.repeat(keys[fold.positions], horizon) for fold in folds]),
+    }
+    for fold in folds:
+        times = panel.frequency.times(fold.cutoff + 1 + np.arange(horizon))
+        labels.append(np.tile(times, len(fold.positions)))
+    columns["time"] = np.concatenate(labels)
+    columns["step"] = np.concatenate([np.tile(np.arange(1, horizon + 1, dtype=np.int32), len(f.mean)) for f in folds])
+    columns["actual"] = np.concatenate([fold.actual.ravel() for fold in folds]).astype(np.float32)
+    columns["forecast"] = np.concatenate([fold.mean.ravel() for fold in folds]).astype(np.float32)
+    for level in examination.backtest.levels:
+        columns[f"lo-{level:g}"] = np.concatenate([fold.lower[level].ravel() for fold in folds]).astype(np.float32)
+        columns[f"hi-{level:g}"] = np.concatenate([fold.upper[level].ravel() for fold in folds]).astype(np.float32)
+    return columns
+
+
+def _record(tracker: Tracker, project: Project, panel: Panel, examination: Examination) -> None:
+    from everloop.validate.plots import draw_plots  # matplotlib, which a reader of these records need not import
+
+    tracker.log(examination.run_id, _measurements(examination))
+    files: dict[str, str | bytes] = {
+        "evidence/gates.json": _json([gate.to_dict() for gate in examination.gates]),
+        "evidence/metrics.json": _json(examination.evaluation.scores.to_dict()),
+        "evidence/baseline.json": _json(examination.evaluation.baseline.to_dict()),
+        "options.json": _json(examination.options),
+    }
+    if project.settings.tracking.plots:
+        for name, figure in draw_plots(examination, panel).items():
+            content = io.BytesIO()
+            figure.savefig(content, format="png", dpi=80)
+            files[f"plots/{name}.png"] = content.getvalue()
+    tracker.log_files(examination.run_id, files)
+    stopped = blocking(examination.gates)
+    tracker.set_tags(
+        examination.run_id,
+        {
+            "everloop.gates": "failed: " + ", ".join(gate.name for gate in stopped) if stopped else "passed",
+            "everloop.metric": examination.metric,
+        },
+    )
+
+
+def _measurements(examination: Examination) -> list[Measurement]:
+    from everloop.experiment.mlflow_tracker import Measurement
+
+    scores, baseline = examination.evaluation.scores, examination.evaluation.baseline
+    found = []
+    for prefix, measures, step in [
+        ("", scores.overall, 0),
+        ("baseline/", baseline.overall, 0),
+        *[("fold/", each, number) for number, each in enumerate(scores.by_fold)],
+        *[("horizon/", each, number + 1) for number, each in enumerate(scores.by_step)],
+    ]:
+        found += [
+            Measurement(prefix + name, each.value, step) for name, each in measures.items() if each.value is not None
+        ]
+    found += [
+        Measurement(f"skill/{name}", value) for name, value in examination.evaluation.skill.items() if value is not None
+    ]
+    found.append(Measurement("seconds/backtest", examination.backtest.seconds))
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,123 @@
+"""WRMSSE: the root mean squared scaled error of sums over a hierarchy of series, weighted by their worth.
+
+Source: "The M5 competition: competitors' guide" (2020), University of Nicosia; Makridakis, Spiliotis &
+Assimakopoulos, "M5 accuracy competition", International Journal of Forecasting 38(4), 2022, equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.core.errors import UsageError, nearest
+from everloop.data.panel import Panel
+
+__all__ = ["WeightedError", "wrmsse"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedError:
+    """A WRMSSE.
+
+    Attributes:
+        value: the mean of the levels' values; ``None`` where a level has none.
+        by_level: the value of each level, in the order asked.
+        reason: why there is no value.
+    """
+
+    value: float | None
+    by_level: tuple[float | None, ...]
+    reason: str = ""
+
+
+def wrmsse(
+    panel: Panel,
+    actual: Floats,
+    forecast: Floats,
+    *,
+    weights: Floats,
+    levels: Sequence[Sequence[str]],
+) -> WeightedError:
+    """The WRMSSE of forecasts of all series of a panel.
+
+    At each level the series are summed by the values of its columns. A sum's error is
+    ``sqrt(mean_h (a - f)^2 / s)``, where ``s`` is the mean squared one-step difference of its history from its
+    first demand above zero on. Sums weigh by the worth of their members, within a level by shares of 1; levels
+    weigh the same.
+
+    Args:
+        panel: the history up to the cutoff.
+        actual: what happened, shape ``(n_series, horizon)``; NaN (no row) counts as zero demand.
+        forecast: likewise, without NaN.
+        weights: the worth of each series, shape ``(n_series,)``; in M5 its sales in dollars over the last 28 days.
+        levels: for each level its columns, series or static ones; an empty list is the sum of everything, all
+            series columns are the series themselves.
+
+    Raises:
+        UsageError: a column is neither a series nor a static one, or the shapes do not fit.
+    """
+    if actual.shape != forecast.shape or len(actual) != panel.n_series or weights.shape != (panel.n_series,):
+        raise UsageError(
+            "wrmsse_shape",
+            f"actual {actual.shape}, forecast {forecast.shape} and weights {weights.shape} do not fit "
+            f"{panel.n_series} series",
+            hint="give one row for each series of the panel, in its order",
+        )
+    values = [_level(panel, np.nan_to_num(actual), forecast, weights, columns) for columns in levels]
+    missing = [number for number, value in enumerate(values) if value is None]
+    if missing or not values:
+        reason = f"level {missing[0]}: no demand, or no worth" if missing else "no levels were asked"
+        return WeightedError(None, tuple(values), reason)
+    return WeightedError(float(np.mean([value for value in values if value is not None])), tuple(values))
+
+
+def _level(panel: Panel, actual: Floats, forecast: Floats, weights: Floats, columns: Sequence[str]) -> float | None:
+    groups, count = _groups(panel, columns)
+    worth = np.bincount(groups, weights=weights, minlength=count)
+    scale = _scales(panel, groups, count)
+    error = np.zeros((count, actual.shape[1]))
+    np.add.at(error, groups, actual - forecast)
+    mean_square = (error**2).mean(axis=1)
+    # a sum without demand has no scale and, by the guide, no worth; its share falls away
+    usable = np.isfinite(scale) & (scale > 0)
+    total = worth[usable].sum()
+    if total <= 0:
+        return None
+    return float((worth[usable] / total * np.sqrt(mean_square[usable] / scale[usable])).sum())
+
+
+def _groups(panel: Panel, columns: Sequence[str]) -> tuple[NDArray[np.int64], int]:
+    """The number of the sum that each series belongs to, and how many sums there are."""
+    groups = np.zeros(panel.n_series, dtype=np.int64)
+    for column in columns:
+        if column in panel.series_columns:
+            place = panel.series_columns.index(column)
+            values: NDArray[np.generic] = np.array([key[place] for key in panel.keys])
+        elif column in panel.static:
+            values = panel.static[column]
+        else:
+            raise UsageError(
+                "wrmsse_column",
+                f"{column!r} is neither a series nor a static column",
+                hint=nearest(column, [*panel.series_columns, *panel.static]),
+            )
+        codes = np.unique(values, return_inverse=True)[1]
+        groups = np.unique(groups * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
+    return groups, int(groups.max(initial=-1)) + 1
+
+
+def _scales(panel: Panel, groups: NDArray[np.int64], count: int) -> Floats:
+    """The mean squared one-step difference of each sum's history, from its first demand on; NaN without any."""
+    length = int(panel.lengths.max(initial=0))
+    place = panel.index_of_rows() - (panel.cutoff - length + 1)
+    flat = groups[panel.series_of_rows()] * length + place
+    sums = np.bincount(flat, weights=np.nan_to_num(panel.y), minlength=count * length).reshape(count, length)
+    has_begun = np.maximum.accumulate(sums > 0, axis=1)[:, :-1]
+    squares = np.where(has_begun, np.diff(sums, axis=1) ** 2, 0.0).sum(axis=1)
+    pairs = has_begun.sum(axis=1)
+    return np.divide(squares, pairs, out=np.full(count, np.nan), where=pairs > 0)

@@ -1,0 +1,149 @@
+"""The table of metrics of a backtest: overall, by window, by step ahead, by slice; beside a baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.core.errors import SettingsError, nearest
+from everloop.data.panel import Panel
+from everloop.validate.backtest import Backtest
+from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
+
+__all__ = ["Evaluation", "Scores", "evaluate", "score_backtest", "skill"]
+
+Measures = dict[str, Measure]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Metrics by name.
+
+    Attributes:
+        overall: over all windows, series and steps.
+        by_fold: for each window, oldest first.
+        by_step: for each step ahead, the first one first.
+        by_slice: for each column asked for, by its values.
+    """
+
+    overall: Measures
+    by_fold: tuple[Measures, ...]
+    by_step: tuple[Measures, ...]
+    by_slice: dict[str, dict[str, Measures]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "overall": _plain(self.overall),
+            "by_fold": [_plain(each) for each in self.by_fold],
+            "by_step": [_plain(each) for each in self.by_step],
+            "by_slice": {
+                column: {value: _plain(each) for value, each in values.items()}
+                for column, values in self.by_slice.items()
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A candidate's scores beside the baseline's of the same windows.
+
+    ``skill`` is, by metric, ``1 - candidate / baseline``: 0.1 means 10 % better than the seasonal naive; ``None``
+    where one of the two cannot be told or the baseline is perfect.
+    """
+
+    scores: Scores
+    baseline: Scores
+    skill: dict[str, float | None]
+
+
+def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = ()) -> Scores:
+    """All metrics of a backtest.
+
+    Args:
+        backtest: the forecasts beside what happened.
+        panel: the data that it was made on, for the slices' values.
+        slices: series or static columns.
+
+    Raises:
+        SettingsError: a slice is neither.
+    """
+    folds = backtest.folds
+    cells = metric_cells(
+        np.concatenate([fold.actual for fold in folds]),
+        np.concatenate([fold.mean for fold in folds]),
+        lower={level: np.concatenate([fold.lower[level] for fold in folds]) for level in backtest.levels},
+        upper={level: np.concatenate([fold.upper[level] for fold in folds]) for level in backtest.levels},
+        mase_scale=np.concatenate([fold.mase_scale for fold in folds]),
+        rmsse_scale=np.concatenate([fold.rmsse_scale for fold in folds]),
+    )
+    fold_of_row = np.repeat(np.arange(len(folds)), [len(fold.positions) for fold in folds])
+    series = np.concatenate([fold.positions for fold in folds])
+    by_slice = {}
+    for column in slices:
+        codes, values = slice_values(panel, column)
+        by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
+    return Scores(
+        overall=_grouped(cells, None, 1)[0],
+        by_fold=tuple(_grouped(cells, fold_of_row, len(folds))),
+        by_step=tuple(
+            _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
+            for step in range(backtest.plan.horizon)
+        ),
+        by_slice=by_slice,
+    )
+
+
+def slice_values(panel: Panel, column: str) -> tuple[NDArray[np.int64], list[str]]:
+    """The group of every series by a column's values, and those values; -1 where a value is missing.
+
+    Raises:
+        SettingsError: it is neither a series nor a static column.
+    """
+    if column in panel.series_columns:
+        place = panel.series_columns.index(column)
+        texts = sorted({key[place] for key in panel.keys})
+        code = {text: number for number, text in enumerate(texts)}
+        return np.array([code[key[place]] for key in panel.keys], dtype=np.int64), texts
+    if column not in panel.static:
+        raise SettingsError(
+            "slice_unknown",
+            f"{column!r} is neither a series nor a static column",
+            hint=nearest(column, [*panel.series_columns, *panel.static]),
+            path="validate.slices",
+        )
+    raw = panel.static[column]
+    known = np.isfinite(raw)
+    found, inverse = np.unique(raw[known], return_inverse=True)
+    groups = np.full(len(raw), -1, dtype=np.int64)
+    groups[known] = inverse
+    names = panel.categories.get(column)
+    return groups, [names[int(value)] if names else f"{value:g}" for value in found]
+
+
+def skill(measure: Measure | None, baseline: Measure | None) -> float | None:
+    """How much better than the baseline: ``1 - measure / baseline``, ``None`` where it cannot be told."""
+    if measure is None or baseline is None or measure.value is None or not baseline.value:
+        return None
+    return 1 - measure.value / baseline.value
+
+
+def evaluate(scores: Scores, baseline: Scores) -> Evaluation:
+    """Set a candidate's scores beside the baseline's."""
+    names = [name for name in ("wape", "mase", "rmsse", "pinball") if name in scores.overall]
+    return Evaluation(
+        scores, baseline, {name: skill(scores.overall[name], baseline.overall.get(name)) for name in names}
+    )
+
+
+def _grouped(cells: dict[str, Cells], groups: NDArray[np.int64] | None, count: int) -> list[Measures]:
+    columns = {name: reduce_cells(each, groups, count) for name, each in cells.items()}
+    return [{name: column[number] for name, column in columns.items()} for number in range(count)]
+
+
+def _plain(measures: Measures) -> dict[str, Any]:
+    return {name: measure.to_dict() for name, measure in measures.items()}
