@@ -14,7 +14,7 @@ from everloop.core.errors import DataError, nearest
 from everloop.core.settings import ContractSettings
 from everloop.data.table_columns import Columns
 
-__all__ = ["ROW", "Conformed", "conform", "decide_types"]
+__all__ = ["ROW", "Conformed", "conform", "decide_types", "read_number", "read_text", "read_time"]
 
 ROW = "_row"
 _NUMERIC_SHARE = 0.9
@@ -76,13 +76,13 @@ def conform(raw: pl.DataFrame, columns: Columns, is_number: Mapping[str, bool], 
     made: dict[str, pl.Series] = {}
     for name in names:
         if name in columns.series:
-            made[name] = _text(kept[name])
+            made[name] = read_text(kept[name])
         elif name == columns.time:
-            made[name] = _time(kept[name])
+            made[name] = read_time(kept[name])
         elif name == columns.target or is_number[name]:
-            made[name] = _number(kept[name])
+            made[name] = read_number(kept[name])
         else:
-            made[name] = _text(kept[name])
+            made[name] = read_text(kept[name])
     unreadable = {
         name: was_filled & series.is_null()
         for name, series in made.items()
@@ -99,7 +99,8 @@ def _is_filled(column: pl.Series) -> pl.Series:
     return column.is_not_null()
 
 
-def _text(column: pl.Series) -> pl.Series:
+def read_text(column: pl.Series) -> pl.Series:
+    """A column as text without blanks around it; empty text is no value."""
     if column.dtype.is_float() and bool((column.drop_nulls().drop_nans() % 1 == 0).all()):
         column = column.fill_nan(None).cast(pl.Int64)  # 12.0 is the code 12, as pandas reads columns with gaps
     text = column.cast(pl.String)
@@ -107,14 +108,16 @@ def _text(column: pl.Series) -> pl.Series:
     return stripped.set(stripped == "", None)
 
 
-def _number(column: pl.Series) -> pl.Series:
+def read_number(column: pl.Series) -> pl.Series:
+    """A column as 64-bit floats; what is no finite number becomes empty."""
     if column.dtype == pl.String:
         column = column.str.strip_chars()
     number = column.cast(pl.Float64, strict=False).fill_nan(None)
     return number.set(number.is_infinite(), None)
 
 
-def _time(column: pl.Series) -> pl.Series:
+def read_time(column: pl.Series) -> pl.Series:
+    """A column as microseconds in UTC without a zone; what is no instant becomes empty."""
     kind = column.dtype
     if isinstance(kind, pl.Datetime):
         naive = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if kind.time_zone else column

@@ -16,7 +16,7 @@ from everloop.core.errors import DataError, SettingsError, UnavailableError, nea
 from everloop.core.objects import load_object
 from everloop.core.project import Project
 
-__all__ = ["read_source", "source_files", "source_stamp"]
+__all__ = ["read_file", "read_source", "source_files", "source_stamp"]
 
 _CHUNK_ROWS = 500_000
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
@@ -41,7 +41,7 @@ def read_source(project: Project, source: str, *, query: str = "") -> Iterator[p
         yield from _call(project, source)
     else:
         for path in source_files(project, source):
-            yield from _read_file(path)
+            yield from read_file(path)
 
 
 def source_files(project: Project, source: str) -> list[Path]:
@@ -80,7 +80,12 @@ def _is_object(source: str) -> bool:
     return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _read_file(path: Path) -> Iterator[pl.DataFrame]:
+def read_file(path: Path) -> Iterator[pl.DataFrame]:
+    """The rows of one CSV or Parquet file, in chunks; CSV columns as text.
+
+    Raises:
+        DataError: the file is neither, or cannot be read.
+    """
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:
         raise DataError(
