@@ -33,7 +33,9 @@ def changed(backtest: Backtest, panel: Panel, change: Callable[..., dict[str, ob
     return score_backtest(replace(backtest, folds=folds), panel)
 
 
-def verdicts(scores: Scores, baseline: Scores, champion: Scores | None = None, **limits: float) -> dict[str, GateResult]:
+def verdicts(
+    scores: Scores, baseline: Scores, champion: Scores | None = None, **limits: float
+) -> dict[str, GateResult]:
     gates = judge(scores, baseline, GateSettings(**limits), metric="wape", levels=LEVELS, champion=champion)
     return {gate.name: gate for gate in gates}
 

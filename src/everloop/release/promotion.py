@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from everloop.core.clock import Clock
-from everloop.core.errors import EverloopError, GateError, NotFoundError, UsageError
+from everloop.core.errors import GateError, NotFoundError, UsageError
 from everloop.core.project import Project
-from everloop.experiment.tracking import open_tracker
 from everloop.release.bundle import open_release
 from everloop.release.registry import sync_aliases
 from everloop.store.deployments import ReleaseRow, Role, deploy, deployment_history, find_release, in_role
@@ -113,7 +112,9 @@ def promote(
             kind = "promoted" if role == "champion" else "challenged"
             message = f"{row.digest[:12]} ({row.candidate}) is {role}: {reason}"
             record_event(tx, now, kind, message, actor=actor, subject=row.digest, evidence=evidence)
-    return Promotion(role, row.digest, previous, changed, _mirror(project, store, clock, actor, tracker))
+    return Promotion(
+        role, row.digest, previous, changed, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
+    )
 
 
 def rollback(
@@ -147,7 +148,9 @@ def rollback(
         message = f"rolled back from {current[:12]} to {target[:12]}: {reason}"
         evidence = {"from": current, "to": target, "reason": reason, "deployment": seq}
         record_event(tx, now, "rolled_back", message, actor=actor, subject=target, evidence=evidence)
-    return Promotion("champion", target, current, True, _mirror(project, store, clock, actor, tracker))
+    return Promotion(
+        "champion", target, current, True, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
+    )
 
 
 def withdraw_challenger(
@@ -162,7 +165,9 @@ def withdraw_challenger(
         deploy(tx, "challenger", None, at=now, reason=reason)
         message = f"{previous[:12]} is no challenger any more: {reason}"
         record_event(tx, now, "withdrawn", message, actor=actor, subject=previous, evidence={"reason": reason})
-    return Promotion("challenger", None, previous, True, _mirror(project, store, clock, actor, tracker))
+    return Promotion(
+        "challenger", None, previous, True, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
+    )
 
 
 def _line_of_champions(tx: Connection) -> list[str]:
@@ -175,15 +180,3 @@ def _line_of_champions(tx: Connection) -> list[str]:
         elif each.release is not None and (not line or line[-1] != each.release):
             line.append(each.release)
     return line
-
-
-def _mirror(project: Project, store: Store, clock: Clock, actor: str, tracker: Tracker | None) -> str:
-    """Bring MLflow's aliases in step; where that fails the change stands, and an event tells of it."""
-    try:
-        sync_aliases(tracker or open_tracker(project, clock=clock), store)
-    except EverloopError as error:
-        with store.write() as tx:
-            message = f"MLflow's aliases are behind: {error.message}"
-            record_event(tx, clock.now(), "registry_behind", message, actor=actor, evidence={"code": error.code})
-        return message
-    return ""

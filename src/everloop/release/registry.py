@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from everloop.core.errors import UnavailableError
+from everloop.core.clock import Clock
+from everloop.core.errors import EverloopError, UnavailableError
+from everloop.core.project import Project
+from everloop.experiment.tracking import open_tracker
 from everloop.release.bundle import Release
 from everloop.store.deployments import Role, in_role
 from everloop.store.engine import Store
+from everloop.store.events import record_event
 
 if TYPE_CHECKING:
     from everloop.experiment.mlflow_tracker import Tracker
 
-__all__ = ["ARTIFACTS", "TAG", "register", "sync_aliases", "version_of"]
+__all__ = ["ARTIFACTS", "TAG", "point_aliases", "register", "sync_aliases", "version_of"]
 
 ARTIFACTS = "release"
 """The folder of the bundle among a run's artefacts."""
@@ -62,7 +66,32 @@ def version_of(tracker: Tracker, name: str, digest: str) -> str | None:
     return str(found[0].version) if found else None
 
 
-def sync_aliases(tracker: Tracker, store: Store) -> None:
+def sync_aliases(
+    project: Project, store: Store, clock: Clock, *, actor: str = "loop", tracker: Tracker | None = None
+) -> str:
+    """Bring MLflow's aliases in step with the store; where that fails the store's word stands.
+
+    Args:
+        project: the project.
+        store: its store.
+        clock: dates the warning.
+        actor: who, for the audit log.
+        tracker: an open tracker, opened here where it is ``None``.
+
+    Returns:
+        Why the aliases are behind, as an event of kind ``registry_behind`` tells too; empty where they are in step.
+    """
+    try:
+        point_aliases(tracker or open_tracker(project, clock=clock), store)
+    except EverloopError as error:
+        with store.write() as tx:
+            message = f"MLflow's aliases are behind: {error.message}"
+            record_event(tx, clock.now(), "registry_behind", message, actor=actor, evidence={"code": error.code})
+        return message
+    return ""
+
+
+def point_aliases(tracker: Tracker, store: Store) -> None:
     """Point the registry's aliases to what the store says is in charge.
 
     A release that MLflow does not know (its database was deleted, say) leaves the alias away.

@@ -86,6 +86,11 @@ class Examination:
             "candidate": {name: each.value for name, each in self.evaluation.scores.overall.items()},
             "baseline": {name: each.value for name, each in self.evaluation.baseline.overall.items()},
             "skill": self.evaluation.skill,
+            # what live accuracy is held against, like with like
+            "by_step": [
+                {"step": step, "wape": measures["wape"].value}
+                for step, measures in enumerate(self.evaluation.scores.by_step, start=1)
+            ],
         }
 
 

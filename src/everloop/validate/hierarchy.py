@@ -120,4 +120,6 @@ def _scales(panel: Panel, groups: NDArray[np.int64], count: int) -> Floats:
     has_begun = np.maximum.accumulate(sums > 0, axis=1)[:, :-1]
     squares = np.where(has_begun, np.diff(sums, axis=1) ** 2, 0.0).sum(axis=1)
     pairs = has_begun.sum(axis=1)
-    return np.divide(squares, pairs, out=np.full(count, np.nan), where=pairs > 0)
+    scales = np.full(count, np.nan)
+    np.divide(squares, pairs, out=scales, where=pairs > 0)
+    return scales
