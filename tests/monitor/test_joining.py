@@ -47,6 +47,7 @@ def truth(*outcomes: Outcome) -> Truth:
         times_us=none,
         values=np.zeros(0),
         received_us=none,
+        known_us=none,
         outcomes=outcomes,
     )
 

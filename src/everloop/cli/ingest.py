@@ -33,7 +33,8 @@ def command(
         result = ingest(found, clock, source=source)
         if result.changed:
             with store.write() as tx:
-                message = f"{result.added} new and {result.corrected} corrected rows: dataset version {result.version.version}"
+                counts = f"{result.added} new and {result.corrected} corrected rows"
+                message = f"{counts}: dataset version {result.version.version}"
                 record_event(tx, clock.now(), "ingested", message, actor=actor(), subject=result.version.digest)
     if as_json:
         print_json(asdict(result))

@@ -10,8 +10,8 @@ import typer
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import number, percent, print_json, print_record, print_table, say
 from everloop.core.clock import SystemClock
-from everloop.monitor.alerts import open_alerts
 from everloop.monitor.live import look
+from everloop.store.alerts import open_alerts
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
     print_record(
         {
             "release": f"{report.release.digest[:12]} ({report.release.candidate})",
-            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} pairs of forecast and outcome on {accuracy.days} days",
+            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} forecasts met their outcome, on {accuracy.days} days",
             "live WAPE": percent(accuracy.wape),
             "backtest's WAPE": percent(accuracy.expected_wape),
             "bias": percent(accuracy.bias),

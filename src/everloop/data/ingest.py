@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -67,8 +68,15 @@ def ingest(project: Project, clock: Clock, *, source: str | None = None, until: 
             is as it was.
     """
     settings = project.settings.data
-    chunks = _chunks(project, source or settings.source, settings.query)
-    result = _Ingestion(project, clock, Columns.of_observations(settings), until=until).run(chunks, project.table)
+    name = source or settings.source
+    chunks = _chunks(project, name, settings.query)
+    # a replay shows an unchanged source day by day: what it has shown before need not be looked at again
+    walk = (source_stamp(project, name), project.table)
+    since = _shown.get(walk) if until is not None and walk[0] is not None and table.head(project.table) else None
+    run = _Ingestion(project, clock, Columns.of_observations(settings), until=until, since=since)
+    result = run.run(chunks, project.table)
+    if until is not None:
+        _shown[walk] = until
     if settings.future_source and source is None:
         ahead = _chunks(project, settings.future_source, settings.future_query)
         _Ingestion(project, clock, Columns.of_future(settings), until=None).run(ahead, project.future_table)
@@ -92,6 +100,7 @@ def ingest_frame(project: Project, clock: Clock, frame: pl.DataFrame, *, label: 
 
 
 _cache: dict[tuple[Any, ...], list[pl.DataFrame]] = {}
+_shown: dict[tuple[tuple[Any, ...] | None, Path], datetime] = {}
 
 
 def _chunks(project: Project, source: str, query: str) -> Iterable[pl.DataFrame]:
@@ -129,6 +138,7 @@ class _Ingestion:
         columns: Columns,
         *,
         until: datetime | None,
+        since: datetime | None = None,
         partial: bool = False,
         label: str = "source",
     ) -> None:
@@ -138,6 +148,7 @@ class _Ingestion:
         self.label = label
         self.now = clock.now()
         self.until = None if until is None else until.astimezone(UTC).replace(tzinfo=None)
+        self.since = None if since is None else since.astimezone(UTC).replace(tzinfo=None)
         self.settings = project.settings.data.contract
         self.bad: list[pl.DataFrame] = []
         self.rows = 0
@@ -210,6 +221,8 @@ class _Ingestion:
             reach = self.until + timedelta(microseconds=horizon + 1)
             keep = conformed.rows.select((pl.col(time) <= reach).fill_null(True)).to_series()
         present = set(conformed.rows.columns)
+        if self.since is not None:
+            keep &= conformed.rows.select((pl.col(time) > self.since).fill_null(False)).to_series()
         hidden = [name for name in (self.columns.target, *settings.data.observed) if name and name in present]
         rows = conformed.rows.with_columns(
             pl.when(is_later.fill_null(False)).then(None).otherwise(pl.col(name)).alias(name) for name in hidden

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from everloop.core.clock import Clock
+from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
 from everloop.data.loading import load_panel
+from everloop.data.panel import Panel
 from everloop.data.table import DatasetVersion
-from everloop.experiment.lineage import collect_lineage
+from everloop.experiment.lineage import Lineage, collect_lineage
 from everloop.experiment.tracking import open_tracker
 from everloop.experiment.training import fit_candidate
+from everloop.improve.trial import begin_trial
 from everloop.improve.triggers import LastTraining, Trigger
 from everloop.release.build import build_release
-from everloop.release.bundle import Release
+from everloop.release.bundle import Release, open_release
+from everloop.release.promotion import promote
 from everloop.release.registry import sync_aliases
+from everloop.store.deployments import in_role
 from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.marks import set_mark
-from everloop.validate.examination import Examination
+from everloop.validate.examination import BASELINE, Examination, Reference, backtest_candidate, examine
+
+if TYPE_CHECKING:
+    # MLflow takes three seconds to import; opening a tracker does it
+    from everloop.experiment.mlflow_tracker import Tracker
 
 __all__ = ["LAST_TRAINING", "Retraining", "retrain"]
 
@@ -86,27 +96,133 @@ def retrain(
     with store.write() as tx:
         set_mark(tx, LAST_TRAINING, LastTraining(now, dataset.digest).to_json(), at=now)
         record_event(tx, now, "training", f"{trigger.kind}: {trigger.reason}", actor=actor, subject=dataset.digest)
-    tracker = open_tracker(project)
-    examinations = _examine(project, store, panel, dataset, tracker, progress)
+    tracker = open_tracker(project, clock=clock)
+    tracker.close_abandoned()
+    lineage = collect_lineage(project)
+    examinations = _examine_all(_Bench(project, store, panel, dataset, tracker, lineage, progress), clock, actor)
     passed = [each for each in examinations if each.passed]
     guard()
     if not passed:
         return _reject(store, clock, trigger, dataset, examinations, actor)
     best = passed[0]
-    progress(len(examinations), f"fitting {best.candidate}")
-    fitted = fit_candidate(project, panel, best.candidate)
+    progress(0, f"fitting {best.candidate}")
     release = build_release(
         project,
         clock,
         examination=best,
-        fitted=fitted,
+        fitted=fit_candidate(project, panel, best.candidate),
         panel=panel,
         dataset=dataset,
-        lineage=collect_lineage(project),
+        lineage=lineage,
         tracker=tracker,
         store=store,
+        actor=actor,
     )
     guard()
-    became, reason = _roll_out(project, store, clock, release, best, actor)
-    sync_aliases(project, store, clock)
+    became, reason = _roll_out(project, store, clock, release, best, actor=actor, tracker=tracker)
     return Retraining(trigger, dataset, tuple(examinations), release, became, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What every candidate is examined with."""
+
+    project: Project
+    store: Store
+    panel: Panel
+    dataset: DatasetVersion
+    tracker: Tracker
+    lineage: Lineage
+    progress: Callable[[int, str], None]
+
+
+def _examine_all(bench: _Bench, clock: Clock, actor: str) -> list[Examination]:
+    """Examine every candidate beside the same baseline and champion; best first.
+
+    A candidate that fails is an event; the others go on.
+
+    Raises:
+        ModelError: every candidate failed.
+    """
+    project = bench.project
+    baseline = backtest_candidate(project, bench.panel, BASELINE)
+    champion = _champion_reference(bench)
+    done: list[Examination] = []
+    failures: list[EverloopError] = []
+    for number, candidate in enumerate(project.settings.train.candidates):
+        bench.progress(number, f"examining {candidate}")
+        try:
+            done.append(
+                examine(
+                    project,
+                    bench.panel,
+                    bench.dataset,
+                    candidate,
+                    tracker=bench.tracker,
+                    lineage=bench.lineage,
+                    baseline=baseline,
+                    champion=champion,
+                )
+            )
+        except ModelError as error:
+            failures.append(error)
+            with bench.store.write() as tx:
+                message = f"candidate {candidate} failed: {error.message}"
+                record_event(
+                    tx,
+                    clock.now(),
+                    "candidate_failed",
+                    message,
+                    actor=actor,
+                    subject=candidate,
+                    evidence=error.to_dict(),
+                )
+    if not done:
+        raise failures[0]
+    return sorted(done, key=lambda each: (each.value, each.candidate))
+
+
+def _champion_reference(bench: _Bench) -> Reference | None:
+    """The champion's recipe on the same windows; its own model has seen some of them."""
+    with bench.store.read() as tx:
+        digest = in_role(tx, "champion")
+    if digest is None:
+        return None
+    manifest = open_release(bench.project.releases / digest, digest=digest).manifest
+    return backtest_candidate(bench.project, bench.panel, manifest.candidate, options=manifest.options)
+
+
+def _reject(
+    store: Store, clock: Clock, trigger: Trigger, dataset: DatasetVersion, examinations: list[Examination], actor: str
+) -> Retraining:
+    best = examinations[0]
+    failed = [gate for gate in best.gates if not gate.passed]
+    reason = f"no candidate passed its gates; the best, {best.candidate}, failed " + "; ".join(
+        f"{gate.code}: {gate.message}" for gate in failed
+    )
+    with store.write() as tx:
+        evidence = {"gates": [gate.to_dict() for gate in best.gates]}
+        record_event(tx, clock.now(), "rejected", reason, actor=actor, subject=best.candidate, evidence=evidence)
+    return Retraining(trigger, dataset, tuple(examinations), None, "rejected", reason)
+
+
+def _roll_out(
+    project: Project, store: Store, clock: Clock, release: Release, best: Examination, *, actor: str, tracker: Tracker
+) -> tuple[str, str]:
+    """Bring a release into charge, or on trial, as ``release.rollout`` says."""
+    with store.read() as tx:
+        champion = in_role(tx, "champion")
+    if champion == release.digest:
+        return "known", "the same release is in charge already"
+    skill = best.evaluation.skill.get(best.metric)
+    shown = "" if skill is None else f", {best.metric.upper()} {skill:.1%} better than the seasonal naive's"
+    if champion is None or project.settings.release.rollout == "direct":
+        reason = f"{best.candidate} passed its gates{shown}; " + (
+            "nobody was in charge" if champion is None else "release.rollout is 'direct'"
+        )
+        promote(project, store, clock, release.digest, reason=reason, actor=actor, tracker=tracker)
+        return "champion", reason
+    reason = f"{best.candidate} passed its gates{shown}"
+    begin_trial(store, release.digest, at=clock.now(), reason=reason, actor=actor)
+    sync_aliases(project, store, clock, actor=actor, tracker=tracker)
+    return "challenger", reason

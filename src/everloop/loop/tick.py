@@ -23,10 +23,10 @@ from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
 from everloop.loop.lease import HeldLease, held_lease
-from everloop.monitor.alerts import clear_alert, raise_alert
 from everloop.monitor.live import LiveReport, joined_since, look
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
+from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.deployments import in_role, latest_state
 from everloop.store.events import Event, events_after, last_event, record_event
 from everloop.store.facts import has_prediction, outcomes_after
@@ -94,7 +94,7 @@ def tick(context: LoopContext) -> TickReport:
 def _bring_data(context: LoopContext, report: TickReport) -> None:
     """Outcomes that were told, then the source; what is bad goes to quarantine."""
     project, store = context.project, context.store
-    report.dataset = head(project)
+    report.dataset = head(project.table)
     with store.read() as tx:
         read_until = int(get_mark(tx, _OUTCOMES_READ) or 0)
         told = outcomes_after(tx, read_until)
@@ -106,7 +106,7 @@ def _bring_data(context: LoopContext, report: TickReport) -> None:
             set_mark(tx, _OUTCOMES_READ, told[-1].seq, at=report.at)
     report.ingested = ingest(project, context.clock, until=context.data_until(report.at))
     _record_ingestion(context, report.ingested, "the source")
-    report.dataset = head(project)
+    report.dataset = head(project.table)
 
 
 def _record_ingestion(context: LoopContext, result: IngestResult, origin: str) -> None:
@@ -163,7 +163,7 @@ def _watch(context: LoopContext, report: TickReport) -> None:
         evidence_of_trial = judge_trial(project, trial, since_start)
         if evidence_of_trial.verdict != "go on":
             settle_trial(store, trial, evidence_of_trial, at=report.at, actor=ACTOR)
-            sync_aliases(project, store, context.clock)
+            sync_aliases(project, store, context.clock, actor=ACTOR)
 
 
 def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) -> None:

@@ -23,19 +23,9 @@ from everloop.core.frequency import Frequency
 from everloop.store.facts import Outcome, Prediction
 from everloop.store.values import ForecastValues
 
-__all__ = ["JoinedForecast", "Truth", "TruthRow", "join"]
+__all__ = ["JoinedForecast", "Truth", "join"]
 
 _NEVER = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, slots=True)
-class TruthRow:
-    """One known value: of the table, or told by an outcome. ``received_us`` is when it became known."""
-
-    series: str
-    time_us: int
-    value: float
-    received_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +36,14 @@ class Truth:
         first: the grid index of the first column.
         rows: the row of each series.
         values: shape ``(series, periods)``, NaN where nothing is known.
-        received: when each value became known, microseconds since 1970.
+        known_since: when each value was first known, microseconds since 1970.
     """
 
     frequency: Frequency
     first: int
     rows: dict[str, int]
     values: NDArray[np.float64]
-    received: NDArray[np.int64]
+    known_since: NDArray[np.int64]
 
     @classmethod
     def build(
@@ -64,14 +54,20 @@ class Truth:
         times_us: NDArray[np.int64],
         values: NDArray[np.float64],
         received_us: NDArray[np.int64],
+        known_us: NDArray[np.int64],
         outcomes: Iterable[Outcome] = (),
     ) -> Truth:
-        """Lay out the table's rows, and the outcomes over them; of one series and time the latest received wins."""
+        """Lay out the table's rows, and the outcomes over them; of one series and time the latest received wins.
+
+        ``received_us`` is when a row of the table was last changed, ``known_us`` when its value was first known.
+        """
         told = list(outcomes)
         names = np.concatenate([series, np.array([each.series for each in told], dtype=object)])
         times = np.concatenate([times_us, np.array([_micros(each.time) for each in told], dtype=np.int64)])
         known = np.concatenate([values, np.array([each.value for each in told], dtype=np.float64)])
-        when = np.concatenate([received_us, np.array([_micros(each.received_at) for each in told], dtype=np.int64)])
+        told_at = np.array([_micros(each.received_at) for each in told], dtype=np.int64)
+        when = np.concatenate([received_us, told_at])
+        first_known = np.concatenate([known_us, told_at])
         index = frequency.index(times.astype("M8[us]"))
         first = int(index.min()) if len(index) else 0
         periods = int(index.max()) - first + 1 if len(index) else 0
@@ -79,13 +75,12 @@ class Truth:
         order = np.argsort(when, kind="stable")
         shape = (len(labels), periods)
         block = np.full(shape, np.nan)
-        received = np.full(shape, _NEVER, dtype=np.int64)
+        known_since = np.full(shape, _NEVER, dtype=np.int64)
         # in order of receipt, so that of several writes to one place the latest stays
         block[row[order], index[order] - first] = known[order]
-        received[row[order], index[order] - first] = when[order]
         # hindsight is judged by the first time that a value was known, corrections aside
-        np.minimum.at(received, (row, index - first), when)
-        return cls(frequency, first, {str(label): place for place, label in enumerate(labels)}, block, received)
+        np.minimum.at(known_since, (row, index - first), first_known)
+        return cls(frequency, first, {str(label): place for place, label in enumerate(labels)}, block, known_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +132,7 @@ def _join_one(prediction: Prediction, truth: Truth) -> JoinedForecast:
         found = np.flatnonzero(rows >= 0)
         places = np.ix_(rows[found], column[is_inside])
         block = truth.values[places].copy()
-        was_known = truth.received[places] < _micros(prediction.at)
+        was_known = truth.known_since[places] < _micros(prediction.at)
         hindsight = int((was_known & np.isfinite(block)).sum())
         block[was_known] = np.nan
         actual[np.ix_(found, np.flatnonzero(is_inside))] = block

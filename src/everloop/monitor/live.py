@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from everloop.core.frequency import Frequency
@@ -72,9 +74,10 @@ def joined_since(
     truth = Truth.build(
         frequency,
         series=table["series"].to_numpy().astype(object),
-        times_us=table["time"].cast(int).to_numpy() if table.height else np.zeros(0, dtype=np.int64),
+        times_us=_micros(table["time"]),
         values=table["actual"].to_numpy().astype(np.float64),
-        received_us=table["ingested_at"].cast(int).to_numpy() if table.height else np.zeros(0, dtype=np.int64),
+        received_us=_micros(table["ingested_at"]),
+        known_us=_micros(table["known_at"]),
         outcomes=outcomes_since(connection, since.astimezone(UTC)),
     )
     return join(predictions_reaching(connection, since, releases=releases), truth)
@@ -84,3 +87,7 @@ def expected_by_step(release: ReleaseRow) -> dict[int, float]:
     """The WAPE that a release's backtest promises, by steps ahead."""
     table = release.metrics.get("by_step") or []
     return {int(row["step"]): float(row["wape"]) for row in table if row.get("wape") is not None}
+
+
+def _micros(column: pl.Series) -> NDArray[np.int64]:
+    return column.cast(pl.Int64).to_numpy().astype(np.int64)

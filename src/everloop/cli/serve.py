@@ -1,0 +1,45 @@
+"""``everloop serve``: the server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, project_of
+from everloop.cli.output import say
+from everloop.core.clock import SystemClock
+from everloop.serve.address import Address
+from everloop.serve.process import serve
+
+
+def command(
+    host: Annotated[str | None, typer.Option("--host", help="The address to listen on instead of serve.host.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="The port instead of serve.port; 0 takes a free one.", min=0, max=65535)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", help="How many processes answer, instead of serve.workers.", min=1)
+    ] = None,
+    project: ProjectOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Answer forecasts over HTTP, and follow promotions and new data without a restart.
+
+    It speaks the Open Inference Protocol V2 (/v2), MLflow's scoring protocol (/invocations), and a forecasting
+    protocol of its own (/v1/forecast, /v1/outcomes); see /openapi.json. SIGTERM ends it when what was begun is
+    answered. With --json the line that tells the address is JSON, on stdout.
+
+    Example: everloop serve --port 8000
+    """
+
+    def announce(address: Address) -> None:
+        if as_json:
+            import msgspec
+
+            print(msgspec.json.encode(address).decode(), flush=True)  # noqa: T201
+        say(f"serving {found.name} on {address.url} (see {address.url}/openapi.json)")
+
+    found = project_of(project, set_)
+    serve(found, SystemClock(), host=host, port=port, workers=workers, announce=announce)
