@@ -1,1 +1,1 @@
-"""The data plane: an HTTP server that answers from releases and stores every answer."""
+"""The data plane: answers requests, follows promotions without dropping one, and logs every answer."""

@@ -1,0 +1,254 @@
+"""Answers: the one function behind HTTP, the command line and the loop.
+
+An answer is computed by the release that the store puts in charge, and stored before it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from everloop.core.clock import Clock
+from everloop.core.digest import canonical_json
+from everloop.core.errors import IntegrityError, UnavailableError
+from everloop.core.ids import new_id
+from everloop.core.project import Project
+from everloop.models.asking import ask
+from everloop.release.bundle import Release
+from everloop.serve.query import ForecastQuery, resolve
+from everloop.serve.rows import RowQuery, score_values
+from everloop.serve.served import Served, Wanted, instant_of, load_served, wanted_in
+from everloop.store.deployments import Role
+from everloop.store.engine import Store
+from everloop.store.facts import Prediction, add_predictions
+from everloop.store.values import ForecastValues
+
+__all__ = ["Answer", "Answerer", "no_champion", "repeat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer.
+
+    Attributes:
+        prediction_id: its id; it is stored under it.
+        release: the digest of the release that answered.
+        state: the id of its serving state, empty for the release's own model.
+        cutoff: the last instant that the model knew.
+        labels: the instants of the forecast as text.
+        values: the numbers.
+        notes: what the reader must know beside them.
+    """
+
+    prediction_id: str
+    release: str
+    state: str
+    cutoff: datetime
+    labels: tuple[str, ...]
+    values: ForecastValues = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """What is stored of an answer beside its numbers."""
+
+    kind: str
+    role: str = "champion"
+    prediction_id: str | None = None
+    twin: str | None = None
+
+
+class Answerer:
+    """Answers queries and stores each answer.
+
+    It works without a web server: it loads what is in charge when it is first asked, and again whenever the store
+    says that something else is.
+
+    Args:
+        project: the project.
+        store: its store.
+        clock: the time that answers carry.
+    """
+
+    def __init__(self, project: Project, store: Store, clock: Clock) -> None:
+        self._project = project
+        self._store = store
+        self._clock = clock
+        self._loaded: dict[str, Served] = {}
+
+    def served(self, role: Role = "champion") -> Served:
+        """What has a role now, loaded.
+
+        Raises:
+            UnavailableError: nobody has the role.
+            NotFoundError: its bundle or state is not on this machine.
+            IntegrityError: a file of it was changed.
+            ModelError: it cannot be loaded.
+        """
+        wanted = wanted_in(self._store, role)
+        if wanted is None:
+            raise no_champion() if role == "champion" else _no_challenger()
+        loaded = self._loaded.get(role)
+        if loaded is None or loaded.wanted != wanted:
+            opened: Release | None = loaded.release if loaded and loaded.release.digest == wanted.release else None
+            loaded = self._loaded[role] = load_served(self._project, self._store, wanted, opened=opened)
+        return loaded
+
+    def answer_forecast(
+        self, query: ForecastQuery, *, kind: str = "forecast", prediction_id: str | None = None
+    ) -> Answer:
+        """The champion's answer, stored before it is returned.
+
+        Raises:
+            RequestError: the query does not fit.
+            UnavailableError: there is no champion, or the store does not answer.
+            ModelError: the model fails.
+        """
+        answer, prediction = self.compute(query, self.served(), kind=kind, prediction_id=prediction_id)
+        self._keep(prediction)
+        return answer
+
+    def answer_batch(
+        self, role: Role = "champion", *, prediction_id: str | None = None, twin: str | None = None
+    ) -> Answer:
+        """The base scenario of every series in one prediction.
+
+        Args:
+            role: who answers; a challenger's answer is stored as a shadow.
+            prediction_id: the id to store it under, a new one by default.
+            twin: for a challenger, the id of the champion's answer.
+
+        Raises:
+            UnavailableError: nobody has the role, or the store does not answer.
+            ModelError: the model fails.
+        """
+        answer, prediction = self.compute(
+            ForecastQuery(),
+            self.served(role),
+            kind="batch",
+            role="champion" if role == "champion" else "shadow",
+            prediction_id=prediction_id,
+            twin=twin,
+        )
+        self._keep(prediction)
+        return answer
+
+    def compute(
+        self,
+        query: ForecastQuery,
+        served: Served,
+        *,
+        kind: str,
+        role: str = "champion",
+        prediction_id: str | None = None,
+        twin: str | None = None,
+    ) -> tuple[Answer, Prediction]:
+        """An answer that is not stored yet, and the record to store; it may be called by several threads.
+
+        Raises:
+            RequestError: the query does not fit.
+            ModelError: the model fails.
+        """
+        values, record = compute_values(self._project, served, query, is_limited=kind != "batch")
+        about = _About(kind=kind, role=role, prediction_id=prediction_id, twin=twin)
+        prediction = self._prediction(served, values, record, about)
+        answer = Answer(
+            prediction_id=prediction.id,
+            release=prediction.release,
+            state=prediction.state,
+            cutoff=served.cutoff,
+            labels=served.labels[: len(values.times)],
+            values=values,
+            notes=values.notes,
+        )
+        return answer, prediction
+
+    def score(
+        self, query: RowQuery, served: Served, *, role: str = "champion", twin: str | None = None
+    ) -> tuple[dict[str, list[Any]], Prediction]:
+        """Scored rows by column, and the record of them to store; it may be called by several threads.
+
+        Raises:
+            RequestError: the rows do not fit.
+            ModelError: the model fails.
+        """
+        scored, values = score_values(self._project, served, query)
+        return scored, self._prediction(served, values, query.record(), _About("invocations", role, twin=twin))
+
+    def _prediction(self, served: Served, values: ForecastValues, record: dict[str, Any], about: _About) -> Prediction:
+        now = self._clock.now()
+        return Prediction(
+            id=about.prediction_id or new_id(now),
+            at=now,
+            release=served.release.digest,
+            state=served.state,
+            role=about.role,
+            kind=about.kind,
+            twin=about.twin,
+            first_time=instant_of(int(values.times[0])),
+            last_time=instant_of(int(values.times[-1])),
+            request=canonical_json(record).encode(),
+            response=values.pack(),
+        )
+
+    def _keep(self, prediction: Prediction) -> None:
+        with self._store.write() as tx:
+            add_predictions(tx, [prediction])
+
+
+def compute_values(
+    project: Project, served: Served, query: ForecastQuery, *, is_limited: bool = True
+) -> tuple[ForecastValues, dict[str, Any]]:
+    """The numbers of an answer, and the query as it is recorded."""
+    settings = project.settings
+    resolved = resolve(
+        query,
+        served,
+        horizon=settings.forecast.horizon,
+        levels=settings.forecast.levels,
+        max_series=settings.serve.max_series if is_limited else None,
+    )
+    forecast = ask(served.model, resolved.request, missing_ahead=settings.data.missing_ahead)
+    values = ForecastValues(
+        series=resolved.keys,
+        times=served.times[: resolved.request.horizon],
+        mean=forecast.mean,
+        lower=dict(forecast.lower),
+        upper=dict(forecast.upper),
+        notes=forecast.notes,
+    )
+    return values, resolved.record
+
+
+def repeat(project: Project, store: Store, prediction: Prediction) -> ForecastValues:
+    """A stored answer computed anew, from the same release, state and request.
+
+    Raises:
+        NotFoundError: the release or the state is not on this machine any more.
+        IntegrityError: a file of them was changed, or the stored request cannot be read.
+        ModelError: the model cannot be loaded or fails.
+    """
+    served = load_served(project, store, Wanted(prediction.release, prediction.state))
+    try:
+        record = msgspec.json.decode(prediction.request)
+        if prediction.kind == "invocations":
+            return score_values(project, served, RowQuery.from_record(record), is_limited=False)[1]
+        query = ForecastQuery.from_record(record)
+    except (KeyError, TypeError, msgspec.DecodeError) as error:
+        raise IntegrityError(
+            "prediction_request", f"the request of prediction {prediction.id} cannot be read: {error}"
+        ) from error
+    return compute_values(project, served, query, is_limited=False)[0]
+
+
+def no_champion() -> UnavailableError:
+    """The error of a forecast that nobody is in charge of."""
+    return UnavailableError("no_champion", "no release is in charge yet", hint="make one: everloop run")
+
+
+def _no_challenger() -> UnavailableError:
+    return UnavailableError("no_challenger", "no challenger is on trial", hint="everloop promote DIGEST --challenger")

@@ -1,0 +1,125 @@
+"""The web application: all protocols over one service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from everloop import __version__
+from everloop.core.clock import Clock
+from everloop.core.errors import EverloopError, NotFoundError, RequestError, nearest
+from everloop.core.project import Project
+from everloop.serve.bodies import json_response
+from everloop.serve.endpoint import route
+from everloop.serve.failures import internal_error, respond
+from everloop.serve.forecasting import forecasting_routes
+from everloop.serve.inference import inference_routes
+from everloop.serve.metrics import CONTENT_TYPE
+from everloop.serve.openapi import describe_api
+from everloop.serve.scoring import scoring_routes
+from everloop.serve.service import Service
+from everloop.store.engine import Store
+
+__all__ = ["build_app"]
+
+
+def build_app(project: Project, store: Store, clock: Clock) -> Starlette:
+    """The ASGI application of a project.
+
+    Its lifespan starts and stops the service, so it must be run by a server that supports it.
+    """
+    service = Service(project, store, clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            service.stop()
+
+    routes = [
+        route(service, "/", _overview, is_bounded=False),
+        route(service, "/metrics", _metrics, is_bounded=False),
+        route(service, "/openapi.json", _openapi, is_bounded=False),
+        *forecasting_routes(service),
+        *inference_routes(service),
+        *scoring_routes(service),
+    ]
+    paths = [each.path for each in routes]
+
+    async def http_failure(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        status = error.status_code
+        service.metrics.requests.labels("other", _method(request), status).inc()
+        return respond(_routing_error(request, status, paths), headers=dict(error.headers or {}))
+
+    async def failure(request: Request, error: Exception) -> Response:
+        return respond(internal_error())
+
+    app = Starlette(
+        routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_failure, Exception: failure}
+    )
+    app.router.redirect_slashes = False
+    app.state.service = service
+    return app
+
+
+def _method(request: Request) -> str:
+    """The method as a label: a caller may invent methods, a label may not have endless values."""
+    known = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return request.method if request.method in known else "other"
+
+
+def _routing_error(request: Request, status: int, paths: list[str]) -> EverloopError:
+    path = request.url.path[:200]
+    if status == 405:
+        return RequestError(
+            "method", f"{path} does not take {request.method[:20]}", hint="see /openapi.json", path="method"
+        )
+    if status == 404:
+        return NotFoundError("path_unknown", f"there is nothing at {path}", hint=nearest(path, paths), path=path)
+    return RequestError("json", "the request cannot be read", hint="see /openapi.json")
+
+
+async def _overview(service: Service, request: Request) -> Response:
+    """What is served, in short."""
+    serving = service.host.serving
+    roles = {"champion": serving.champion, "challenger": serving.challenger}
+    return json_response(
+        {
+            "name": service.project.name,
+            "everloop": __version__,
+            "ready": serving.champion is not None,
+            "releases": {
+                role: {
+                    "release": served.release.digest,
+                    "candidate": served.release.manifest.candidate,
+                    "state": served.state,
+                    "cutoff": served.cutoff.isoformat(),
+                    "series": len(served.keys),
+                    "horizon": served.release.manifest.horizon,
+                }
+                for role, served in roles.items()
+                if served is not None
+            },
+            "links": ["/v1/forecast", "/v2", "/invocations", "/metrics", "/openapi.json"],
+        }
+    )
+
+
+async def _metrics(service: Service, request: Request) -> Response:
+    text = service.metrics.text(
+        service.clock.now(), champion=service.host.serving.champion, waiting=service.log.waiting
+    )
+    return Response(text, headers={"content-type": CONTENT_TYPE})
+
+
+async def _openapi(service: Service, request: Request) -> Response:
+    return Response(msgspec.json.encode(describe_api(service.project.name)), media_type="application/json")

@@ -1,0 +1,84 @@
+"""From a handler to an endpoint: bounds, timeout, errors and metrics, the same for every route."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from everloop.core.errors import EverloopError, UnavailableError
+from everloop.serve.failures import internal_error, respond, status_of
+from everloop.serve.service import Service
+
+__all__ = ["Handler", "route", "routes"]
+
+Handler: TypeAlias = Callable[[Service, Request], Awaitable[Response]]
+
+_log = logging.getLogger(__name__)
+
+
+def route(service: Service, path: str, handler: Handler, *, method: str = "GET", is_bounded: bool = True) -> Route:
+    """A route whose handler may raise any error of Everloop.
+
+    Args:
+        service: what the handler works with.
+        path: the path, with parameters as Starlette writes them; it is also the metrics' label.
+        handler: the handler.
+        method: GET (which brings HEAD) or POST.
+        is_bounded: whether it counts towards ``serve.max_waiting`` and is refused above it; health checks are not.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        started = time.perf_counter()
+        metrics = service.metrics
+        if is_bounded:
+            service.in_flight += 1
+            metrics.in_flight.inc()
+        try:
+            response = await _answer(service, request, handler, is_bounded=is_bounded)
+        finally:
+            if is_bounded:
+                service.in_flight -= 1
+                metrics.in_flight.dec()
+        metrics.requests.labels(path, request.method, response.status_code).inc()
+        metrics.latency.labels(path).observe(time.perf_counter() - started)
+        return response
+
+    return Route(path, endpoint, methods=[method])
+
+
+async def _answer(service: Service, request: Request, handler: Handler, *, is_bounded: bool) -> Response:
+    seconds = service.settings.timeout_seconds
+    try:
+        if is_bounded:
+            service.check_load()
+        async with asyncio.timeout(seconds):
+            return await handler(service, request)
+    except TimeoutError:
+        return respond(
+            UnavailableError(
+                "timeout", f"there was no answer within {seconds:g} seconds", hint="ask for less, or try again"
+            )
+        )
+    except EverloopError as error:
+        if status_of(error) == 500:
+            service.metrics.failures.inc()
+            _log.error("%s %s: [%s] %s", request.method, request.url.path, error.code, error)
+        return respond(error)
+    except Exception:
+        # Whatever a model of a user's own or a defect raises, the caller gets the one error shape and the next
+        # request is served; the cause goes to the log, and the counter shows that there is one.
+        _log.exception("%s %s failed", request.method, request.url.path)
+        service.metrics.failures.inc()
+        return respond(internal_error())
+
+
+def routes(service: Service, table: Sequence[tuple[str, str, Handler]]) -> list[Route]:
+    """Bounded routes from a table of method, path and handler."""
+    return [route(service, path, handler, method=method) for method, path, handler in table]

@@ -1,0 +1,199 @@
+"""The forecasting protocol: ``/v1/forecast``, ``/v1/outcomes`` and ``/v1/predictions``."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from everloop.core.errors import NotFoundError, RequestError, nearest
+from everloop.data.panel import join_key
+from everloop.serve.answers import Answer
+from everloop.serve.bodies import decode, json_response, read_body
+from everloop.serve.endpoint import routes
+from everloop.serve.outcomes import Told, tell_outcomes
+from everloop.serve.query import ForecastQuery, level_labels
+from everloop.serve.service import Service
+from everloop.store.facts import find_prediction
+from everloop.store.values import ForecastValues
+
+__all__ = ["ForecastBody", "OutcomesBody", "answer_headers", "answer_tree", "forecasting_routes"]
+
+
+class ForecastBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A forecast request.
+
+    Attributes:
+        series: each a text such as "CA_1/FOODS_1_001" or an object of the series columns; left out, all series.
+        horizon: steps.
+        levels: interval levels in percent.
+        future: known-ahead values of a what-if, by column: one value, one for each step, or a list for each series.
+    """
+
+    series: list[str | dict[str, Any]] | None = None
+    horizon: int | None = None
+    levels: list[float] | None = None
+    future: dict[str, Any] = {}
+
+    def query(self) -> ForecastQuery:
+        """The question."""
+        return ForecastQuery(
+            series=None if self.series is None else tuple(self.series),
+            horizon=self.horizon,
+            levels=None if self.levels is None else tuple(self.levels),
+            future=self.future,
+        )
+
+
+class OutcomesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What really happened: each an object of series, time, value, and perhaps prediction_id and id."""
+
+    outcomes: list[dict[str, Any]]
+
+
+_SERIES_PREFIX = "/v1/forecast/"
+_FORECAST = msgspec.json.Decoder(ForecastBody)
+_OUTCOMES = msgspec.json.Decoder(OutcomesBody)
+
+
+def forecasting_routes(service: Service) -> list[Route]:
+    """The routes of this protocol."""
+    return routes(
+        service,
+        [
+            ("POST", "/v1/forecast", _post_forecast),
+            ("GET", "/v1/forecast/{series:path}", _get_forecast),
+            ("POST", "/v1/outcomes", _post_outcomes),
+            ("GET", "/v1/predictions/{id}", _get_prediction),
+        ],
+    )
+
+
+def answer_headers(answer: Answer) -> dict[str, str]:
+    """The headers that every answer carries."""
+    return {"x-everloop-prediction": answer.prediction_id, "x-everloop-release": answer.release}
+
+
+def answer_tree(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON values."""
+    return {
+        "prediction_id": answer.prediction_id,
+        "release": answer.release,
+        "state": answer.state,
+        "cutoff": answer.cutoff.isoformat(),
+        "times": answer.labels,
+        "forecasts": _forecasts(answer.values),
+        "notes": answer.notes,
+    }
+
+
+def _forecasts(values: ForecastValues) -> list[dict[str, Any]]:
+    columns = {"forecast": values.mean.tolist()}
+    for level in values.lower:
+        low, high = level_labels(level)
+        columns[low], columns[high] = values.lower[level].tolist(), values.upper[level].tolist()
+    return [
+        {"series": key} | {name: rows[place] for name, rows in columns.items()}
+        for place, key in enumerate(values.series)
+    ]
+
+
+async def _post_forecast(service: Service, request: Request) -> Response:
+    body = decode(await read_body(request, most=service.settings.max_body_bytes), _FORECAST)
+    return await _respond(service, body.query())
+
+
+async def _get_forecast(service: Service, request: Request) -> Response:
+    for name in request.query_params:
+        if name not in ("horizon", "levels"):
+            hint = nearest(name[:80], ["horizon", "levels"])
+            raise RequestError("field_unknown", f"{name[:80]!r} is no parameter here", hint=hint, path=name[:80])
+    levels = request.query_params.get("levels")
+    query = ForecastQuery(
+        series=(_series(request),),
+        horizon=_whole(request.query_params.get("horizon")),
+        levels=None if levels is None else _levels(levels),
+    )
+    try:
+        return await _respond(service, query)
+    except RequestError as error:
+        if error.code == "series_unknown":  # here the series is the resource
+            raise NotFoundError(error.code, error.message, hint=error.hint, path="series") from error
+        raise
+
+
+async def _respond(service: Service, query: ForecastQuery) -> Response:
+    answer = await service.forecast(query, kind="forecast")
+    if len(answer.values.series) * len(answer.labels) > 10_000:
+        content = await service.in_thread(lambda: msgspec.json.encode(answer_tree(answer)))
+    else:
+        content = msgspec.json.encode(answer_tree(answer))
+    return Response(content, headers=answer_headers(answer), media_type="application/json")
+
+
+async def _post_outcomes(service: Service, request: Request) -> Response:
+    body = decode(await read_body(request, most=service.settings.max_body_bytes), _OUTCOMES)
+    champion = service.host.serving.champion
+
+    def tell() -> Told:
+        known = None if champion is None else champion.positions
+        return tell_outcomes(service.project, service.store, service.clock, body.outcomes, known=known, source="http")
+
+    told = await service.in_thread(tell)
+    return json_response({"stored": told.stored, "duplicates": told.duplicates, "unknown_series": told.unknown_series})
+
+
+async def _get_prediction(service: Service, request: Request) -> Response:
+    identifier = request.path_params["id"]
+
+    def read() -> bytes:
+        with service.store.read() as tx:
+            prediction = find_prediction(tx, identifier)
+        values = ForecastValues.unpack(prediction.response)
+        tree = {
+            "prediction_id": prediction.id,
+            "at": prediction.at.isoformat(),
+            "release": prediction.release,
+            "state": prediction.state,
+            "role": prediction.role,
+            "kind": prediction.kind,
+            "twin": prediction.twin,
+            "request": msgspec.Raw(prediction.request),
+            "times": [time.isoformat() + "Z" for time in values.times.astype("M8[us]").tolist()],
+            "forecasts": _forecasts(values),
+            "notes": values.notes,
+        }
+        return msgspec.json.encode(tree)
+
+    return Response(await service.in_thread(read), media_type="application/json")
+
+
+def _series(request: Request) -> str:
+    """The series that the path names: a percent sign or slash within a value is escaped as URLs are."""
+    raw = request.scope.get("raw_path") or quote(request.url.path).encode()
+    escaped = raw.decode("ascii", "replace").partition("?")[0].removeprefix(_SERIES_PREFIX)
+    return join_key(tuple(unquote(part) for part in escaped.split("/")))
+
+
+def _whole(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise RequestError(
+            "field", f"expected a whole number, got {text[:40]!r}", hint="?horizon=14", path="horizon"
+        ) from None
+
+
+def _levels(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise RequestError(
+            "field", f"expected numbers with commas between, got {text[:40]!r}", hint="?levels=80,95", path="levels"
+        ) from None

@@ -1,0 +1,281 @@
+"""The server's processes: one that answers, or several under a supervisor that replaces the dead.
+
+All workers accept from one listening socket that the first process opened, so the port is known before any of them
+is ready, and stays open while one is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+
+import uvicorn
+
+from everloop.core.clock import Clock
+from everloop.core.errors import UnavailableError
+from everloop.core.project import Project
+from everloop.serve.address import Address, forget_address, write_address
+from everloop.store.engine import open_store
+
+__all__ = ["serve"]
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 75
+_RESTART_SECONDS = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# the name that prometheus_client reads when it is imported; see metrics.py
+_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def serve(
+    project: Project,
+    clock: Clock,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    workers: int | None = None,
+    announce: Callable[[Address], None] = lambda _: None,
+) -> None:
+    """Serve a project until SIGTERM or SIGINT; requests that were begun are answered first.
+
+    Args:
+        project: the project.
+        clock: the time that answers carry.
+        host: where to listen, ``serve.host`` by default.
+        port: likewise; 0 takes a free one.
+        workers: how many processes answer, ``serve.workers`` by default.
+        announce: told the address when the first requests can be answered.
+
+    Raises:
+        UnavailableError: the address is taken, or the store does not answer.
+    """
+    settings = project.settings.serve
+    listener = _listen(settings.host if host is None else host, settings.port if port is None else port)
+    count = settings.workers if workers is None else workers
+    try:
+        address = _address(listener, count, clock)
+
+        def ready() -> None:
+            write_address(project, address)
+            announce(address)
+
+        if count == 1:
+            _answer(project, clock, listener, ready)
+        else:
+            _Supervisor(project, clock, listener, count).run(ready)
+    finally:
+        forget_address(project)
+        listener.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UnavailableError(
+            "port_taken",
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="does another server run? choose a port: --port 0 takes a free one",
+            path="serve.port",
+        ) from error
+    listener.listen(_BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(listener: socket.socket, workers: int, clock: Clock) -> Address:
+    host, port = listener.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    netloc = f"[{shown}]" if ":" in shown else shown
+    return Address(f"http://{netloc}:{port}", host, port, os.getpid(), workers, clock.now().isoformat())
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server that tells when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.should_exit:
+            self._ready()
+
+
+def _answer(project: Project, clock: Clock, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Answer requests in this process until a signal comes."""
+    # imported here, since in a worker the folder of its metrics must be set before prometheus_client is imported
+    from everloop.serve.app import build_app
+
+    store = open_store(project.store_url, fsync=project.settings.serve.fsync)
+    try:
+        config = uvicorn.Config(
+            build_app(project, store, clock),
+            http="httptools",
+            loop="uvloop",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, round(project.settings.serve.timeout_seconds)),
+        )
+        server = _Server(config, ready)
+        with _calm_signals():
+            server.run(sockets=[listener])
+    finally:
+        store.close()
+    if not server.started:
+        raise UnavailableError("server_start", "the server could not start", hint="the lines above tell why")
+
+
+@contextlib.contextmanager
+def _calm_signals() -> Iterator[None]:
+    """Signals that uvicorn raises again when it has drained do nothing then: the process ends by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ignore(_number: int, _frame: FrameType | None) -> None:
+        return None
+
+    before = {number: signal.signal(number, ignore) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _work(project: Project, clock: Clock, listener: socket.socket, ready: Connection) -> None:
+    """The whole life of a worker."""
+    # a worker whose supervisor was killed would hold the port for ever
+    threading.Thread(target=_end_with, args=(os.getppid(),), name="everloop-parent", daemon=True).start()
+
+    def tell() -> None:
+        with contextlib.suppress(OSError):
+            ready.send(True)
+
+    _answer(project, clock, listener, tell)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Supervisor:
+    """Keeps a number of workers alive."""
+
+    def __init__(self, project: Project, clock: Clock, listener: socket.socket, count: int) -> None:
+        self._project = project
+        self._clock = clock
+        self._listener = listener
+        self._count = count
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: dict[SpawnProcess, Connection] = {}
+        self._is_ready: set[SpawnProcess] = set()
+        self._stop = False
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Start the workers, replace those that die, and end them all when told to."""
+        folder = tempfile.mkdtemp(prefix="everloop-metrics-")
+        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        wake_read, wake_write = socket.socketpair()
+        wake_write.setblocking(False)
+        old_wake = signal.set_wakeup_fd(wake_write.fileno())
+        os.environ[_METRICS_FOLDER] = folder
+        # the schema is brought up to date once, before several workers would
+        open_store(self._project.store_url).close()
+        try:
+            for _ in range(self._count):
+                self._start()
+            self._watch(wake_read, ready)
+            self._end()
+        finally:
+            for worker in self._workers:
+                worker.kill()
+            del os.environ[_METRICS_FOLDER]
+            signal.set_wakeup_fd(old_wake)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            wake_read.close()
+            wake_write.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop = True
+
+    def _start(self) -> None:
+        receiver, sender = self._context.Pipe(duplex=False)
+        worker = self._context.Process(
+            target=_work, args=(self._project, self._clock, self._listener, sender), name="everloop-worker"
+        )
+        worker.start()
+        sender.close()
+        self._workers[worker] = receiver
+
+    def _watch(self, wake: socket.socket, ready: Callable[[], None]) -> None:
+        is_announced = False
+        while not self._stop:
+            pending = [pipe for worker, pipe in self._workers.items() if worker not in self._is_ready]
+            happened = wait([wake, *pending, *(worker.sentinel for worker in self._workers)])
+            if wake in happened:
+                wake.recv(64)
+            for worker, pipe in list(self._workers.items()):
+                if pipe in happened and worker not in self._is_ready:
+                    with contextlib.suppress(EOFError):
+                        pipe.recv()
+                        self._is_ready.add(worker)
+                if worker.sentinel in happened and not self._stop:
+                    self._replace(worker)
+            if not is_announced and len(self._is_ready) == self._count:
+                is_announced = True
+                ready()
+
+    def _replace(self, worker: SpawnProcess) -> None:
+        worker.join()
+        _log.error("worker %s ended with %s; starting another", worker.pid, worker.exitcode)
+        was_ready = worker in self._is_ready
+        self._workers.pop(worker).close()
+        self._is_ready.discard(worker)
+        _forget_metrics(worker.pid)
+        if not was_ready:
+            time.sleep(_RESTART_SECONDS)  # one that cannot even start is not tried in a tight loop
+        self._start()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.terminate()
+        deadline = time.monotonic() + self._project.settings.serve.timeout_seconds + 5
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+
+
+def _forget_metrics(pid: int | None) -> None:
+    """Take a dead worker's gauges out of the shared metrics."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    if pid is not None:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,296 @@
+"""What a forecast request asks, made to fit the model that answers it."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.core.errors import RequestError, nearest
+from everloop.data.panel import Panel, join_key
+from everloop.models.forecaster import ForecastRequest
+from everloop.serve.served import Served
+
+__all__ = ["ForecastQuery", "Resolved", "level_labels", "resolve"]
+
+Floats = NDArray[np.float32]
+
+_MOST_LEVELS = 20
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastQuery:
+    """One question.
+
+    Attributes:
+        series: each a text (``"CA_1/FOODS_1_001"``) or a mapping of the series columns, which may also hold a
+            ``"future"`` of its own; ``None`` asks for all series.
+        horizon: steps, the settings' own where it is ``None``.
+        levels: interval levels in percent, the settings' own where it is ``None``.
+        future: known-ahead values of a what-if by column: one value for all, a list with one for each step, or a
+            list of such lists with one for each series; ``None`` keeps what is stored.
+    """
+
+    series: tuple[str | Mapping[str, Any], ...] | None = None
+    horizon: int | None = None
+    levels: tuple[float, ...] | None = None
+    future: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ForecastQuery:
+        """The query that :attr:`Resolved.record` tells of."""
+        series = record["series"]
+        return cls(
+            series=None if series is None else tuple(series),
+            horizon=record["horizon"],
+            levels=tuple(record["levels"]),
+            future=record["future"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A query that fits.
+
+    Attributes:
+        request: what the model is asked.
+        keys: the series' texts, in the order asked.
+        record: the query with everything spelled out, as JSON values; :meth:`ForecastQuery.from_record` reads it.
+    """
+
+    request: ForecastRequest
+    keys: tuple[str, ...]
+    record: dict[str, Any]
+
+
+def resolve(
+    query: ForecastQuery, served: Served, *, horizon: int, levels: Sequence[float], max_series: int | None = None
+) -> Resolved:
+    """Make a query fit a release.
+
+    Args:
+        query: what was asked.
+        served: the release that answers.
+        horizon: the horizon of a query without one.
+        levels: the levels of a query without some.
+        max_series: the most series of one query.
+
+    Raises:
+        RequestError: series, horizon, levels or future values do not fit; ``path`` says which.
+    """
+    steps = _horizon(query.horizon, default=horizon, most=served.release.manifest.horizon)
+    chosen = _levels(levels if query.levels is None else query.levels)
+    n = len(served.keys if query.series is None else query.series)
+    if max_series is not None and n > max_series:
+        raise RequestError(
+            "series_many",
+            f"{n} series are more than the {max_series} of one request",
+            hint="ask in parts, raise serve.max_series, or use: everloop forecast --out FILE",
+            path="series",
+        )
+    future = dict(query.future)
+    keys, positions = served.keys, None
+    if query.series is not None:
+        found, own = _find_series(query.series, served)
+        positions = np.array(found, dtype=np.int64)
+        keys = tuple([served.keys[position] for position in found])
+        if any(own):
+            future = _with_own(future, own, steps)
+    arrays = {name: _future_column(name, values, served.panel, (n, steps)) for name, values in future.items()}
+    request = ForecastRequest(horizon=steps, levels=chosen, series=positions, future=arrays)
+    record = {
+        "series": None if positions is None else list(keys),
+        "horizon": steps,
+        "levels": list(chosen),
+        "future": future,
+    }
+    return Resolved(request, keys, record)
+
+
+def level_labels(level: float) -> tuple[str, str]:
+    """The names of an interval's bounds in answers and files.
+
+    >>> level_labels(80.0)
+    ('lo-80', 'hi-80')
+    """
+    return f"lo-{level:g}", f"hi-{level:g}"
+
+
+def _horizon(asked: int | None, *, default: int, most: int) -> int:
+    if asked is None:
+        return min(default, most)
+    if not 1 <= asked <= most:
+        raise RequestError(
+            "horizon",
+            f"the horizon must be from 1 to {most} steps; got {asked}",
+            hint="for a longer one set forecast.horizon and train again",
+            path="horizon",
+        )
+    return asked
+
+
+def _levels(asked: Sequence[float]) -> tuple[float, ...]:
+    if len(asked) > _MOST_LEVELS:
+        raise RequestError(
+            "level", f"at most {_MOST_LEVELS} levels can be asked, not {len(asked)}", hint="ask fewer", path="levels"
+        )
+    for place, level in enumerate(asked):
+        if not 0 < level < 100:
+            raise RequestError(
+                "level",
+                f"a level lies between 0 and 100 percent; got {level:g}",
+                hint="80 asks for the interval that holds 80 % of outcomes",
+                path=f"levels[{place}]",
+            )
+    # as answers name them, so that two levels never share a name
+    rounded = (float(f"{level:g}") for level in asked)
+    return tuple(dict.fromkeys(level for level in rounded if 0 < level < 100))
+
+
+def _find_series(
+    series: Sequence[str | Mapping[str, Any]], served: Served
+) -> tuple[list[int], list[Mapping[str, Any]]]:
+    """The number of each series, and each series' own future values (empty where there are none)."""
+    if not series:
+        raise RequestError(
+            "series_empty", "no series is asked", hint="name some, or leave 'series' out to ask for all", path="series"
+        )
+    found, own = [], []
+    for place, each in enumerate(series):
+        text, future = (each, {}) if isinstance(each, str) else _key_of(each, served.panel.series_columns, place)
+        position = served.positions.get(text)
+        if position is None:
+            raise _unknown_series(text, served, place)
+        found.append(position)
+        own.append(future)
+    return found, own
+
+
+def _key_of(each: Mapping[str, Any], columns: tuple[str, ...], place: int) -> tuple[str, Mapping[str, Any]]:
+    """The text of a series given by its columns, and its own future values."""
+    path = f"series[{place}]"
+    future: Any = {}
+    for name in each:
+        if name in columns:
+            continue
+        if name != "future":
+            known = [*columns, "future"]
+            raise RequestError("series_column", f"{name!r} is no series column", hint=nearest(name, known), path=path)
+        future = each[name]
+    parts = []
+    for name in columns:
+        value = each.get(name)
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            problem = "is missing" if value is None else f"must be a text, not {value!r:.60}"
+            raise RequestError(
+                "series_column",
+                f"the series column {name!r} {problem}",
+                hint=f"a series is named by {', '.join(columns)}",
+                path=f"{path}.{name}",
+            )
+        parts.append(str(value))
+    if not isinstance(future, Mapping):
+        raise RequestError(
+            "future_shape", "'future' maps columns to values", hint='{"price": [2.5, 2.5]}', path=f"{path}.future"
+        )
+    return join_key(tuple(parts)), future
+
+
+def _unknown_series(text: str, served: Served, place: int) -> RequestError:
+    # Neighbours in sorted order are near enough for a hint; comparing with all series would hold the server up.
+    at = bisect_left(served.sorted_keys, text)
+    near = served.sorted_keys[max(0, at - 20) : at + 20]
+    return RequestError(
+        "series_unknown",
+        f"there is no series {text[:200]!r}",
+        hint=nearest(text[:200], near),
+        path=f"series[{place}]",
+    )
+
+
+def _with_own(future: Mapping[str, Any], own: Sequence[Mapping[str, Any]], steps: int) -> dict[str, Any]:
+    """The common future values with each series' own ones over them."""
+    result = dict(future)
+    for name in dict.fromkeys(name for each in own for name in each):
+        common = _rows(future.get(name), name, (len(own), steps))
+        result[name] = [
+            _row(each[name], f"series[{place}].future.{name}", steps) if name in each else common[place]
+            for place, each in enumerate(own)
+        ]
+    return result
+
+
+def _rows(values: Any, name: str, shape: tuple[int, int]) -> list[list[Any]]:
+    """Values of any allowed form as one list for each series."""
+    n, steps = shape
+    path = f"future.{name}"
+    if isinstance(values, list | tuple) and values and all(isinstance(each, list | tuple) for each in values):
+        if len(values) != n:
+            raise RequestError(
+                "future_shape",
+                f"{name!r} has {len(values)} lists for {n} series",
+                hint="give one list for each series, or one for all",
+                path=path,
+            )
+        return [_row(each, f"{path}[{place}]", steps) for place, each in enumerate(values)]
+    row = _row(values, path, steps)
+    return [row] * n
+
+
+def _row(values: Any, path: str, steps: int) -> list[Any]:
+    if not isinstance(values, list | tuple):
+        return [values] * steps
+    if len(values) != steps:
+        raise RequestError(
+            "future_shape",
+            f"{len(values)} values were given for {steps} steps",
+            hint="give one value for each step, or a single one for all; null keeps the stored one",
+            path=path,
+        )
+    return list(values)
+
+
+def _future_column(name: str, values: Any, panel: Panel, shape: tuple[int, int]) -> Floats:
+    """One column of what-if values as the model takes them, shape ``(series, steps)``."""
+    if name not in panel.known:
+        hint = nearest(name, panel.known) if panel.known else "this project has no known-ahead columns"
+        raise RequestError("future_unknown", f"{name!r} is no known-ahead column", hint=hint, path=f"future.{name}")
+    codes = panel.categories.get(name)
+    lookup = None if codes is None else {text: float(code) for code, text in enumerate(codes)}
+    if not isinstance(values, list | tuple):  # one value for all: the usual what-if
+        return np.full(shape, _number(values, lookup, f"future.{name}"), dtype=np.float32)
+    rows = _rows(values, name, shape)
+    out = np.empty(shape, dtype=np.float32)
+    converted: dict[int, list[float]] = {}  # series that share one list share its conversion
+    for place, row in enumerate(rows):
+        if id(row) not in converted:
+            converted[id(row)] = [_number(value, lookup, f"future.{name}") for value in row]
+        out[place] = converted[id(row)]
+    return out
+
+
+def _number(value: Any, codes: Mapping[str, float] | None, path: str) -> float:
+    """One value as the model takes it: a number, or the code of a text; NaN for null."""
+    if value is None:
+        return math.nan
+    if codes is not None:
+        text = value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+        if text not in codes:
+            raise RequestError(
+                "future_value", f"{text[:60]!r} is no known value", hint=nearest(text[:60], codes), path=path
+            )
+        return codes[text]
+    if not isinstance(value, int | float) or not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+        raise RequestError(
+            "future_value",
+            f"expected a number, got {value!r:.60}",
+            hint="give numbers, or null to keep the stored value",
+            path=path,
+        )
+    return float(value)

@@ -1,0 +1,154 @@
+"""A release that is loaded and ready to answer, and how it gets there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.core.errors import IntegrityError, ModelError, NotFoundError
+from everloop.core.project import Project
+from everloop.data.panel import Panel, join_key
+from everloop.models.asking import ask
+from everloop.models.forecaster import Forecaster, ForecastRequest
+from everloop.release.bundle import Release, load_model, open_release
+from everloop.release.state import open_state
+from everloop.store.deployments import Role, find_release, in_role, latest_state
+from everloop.store.engine import Store
+
+__all__ = ["Served", "Wanted", "load_served", "wanted_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which release, and which state of it, a role should be served from; ``state`` is empty for its own model."""
+
+    release: str
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A verified, loaded and warmed release.
+
+    Attributes:
+        release: the bundle.
+        state: the id of the serving state, empty where the release's own model answers.
+        model: the forecaster.
+        panel: the head of the panel that the model stands on.
+        keys: the text of each series, in the panel's order.
+        positions: the number of a series by its text.
+        sorted_keys: the texts in sorted order.
+        cutoff: the last instant that the model knows.
+        times: the instants of all steps of the horizon, microseconds since 1970.
+        labels: the same as text.
+    """
+
+    release: Release
+    state: str
+    model: Forecaster
+    panel: Panel
+    keys: tuple[str, ...]
+    positions: dict[str, int] = field(repr=False)
+    sorted_keys: list[str] = field(repr=False)
+    cutoff: datetime
+    times: NDArray[np.int64]
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, release: Release, state: str, model: Forecaster) -> Served:
+        """What a loaded model can be asked."""
+        panel = model.series_panel()
+        keys = tuple(join_key(key) for key in panel.keys)
+        ahead = panel.ahead(release.manifest.horizon)
+        cutoff = int(panel.frequency.times(np.array([panel.cutoff]))[0].astype("M8[us]").astype(np.int64))
+        return cls(
+            release=release,
+            state=state,
+            model=model,
+            panel=panel,
+            keys=keys,
+            positions={key: number for number, key in enumerate(keys)},
+            sorted_keys=sorted(keys),
+            cutoff=instant_of(cutoff),
+            times=ahead.astype("M8[us]").astype(np.int64),
+            labels=tuple(panel.frequency.label(each) for each in ahead),
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        """What it was loaded for."""
+        return Wanted(self.release.digest, self.state)
+
+
+def instant_of(micros: int) -> datetime:
+    """Microseconds since 1970 as an instant with its zone."""
+    return datetime.fromtimestamp(micros // 1_000_000, tz=UTC).replace(microsecond=micros % 1_000_000)
+
+
+def wanted_in(store: Store, role: Role) -> Wanted | None:
+    """What a role should be served from now, ``None`` where nobody has the role."""
+    with store.read() as tx:
+        digest = in_role(tx, role)
+        state = latest_state(tx, digest) if digest else None
+    return None if digest is None else Wanted(digest, state.id if state else "")
+
+
+def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Release | None = None) -> Served:
+    """Open, verify, load and warm a release in a state.
+
+    Args:
+        project: the project.
+        store: its store.
+        wanted: which release and state.
+        opened: the release, where it was verified before.
+
+    Raises:
+        NotFoundError: the bundle or the state is not on this machine.
+        IntegrityError: a file is not what its digest says.
+        ModelError: the model cannot be loaded, or cannot forecast.
+    """
+    release = opened or open_release(project.releases / wanted.release, digest=wanted.release)
+    folder = None
+    if wanted.state:
+        state = open_state(project.states, wanted.state)
+        if state.release != wanted.release:
+            raise IntegrityError(
+                "state_release",
+                f"serving state {wanted.state[:12]} belongs to release {state.release[:12]}",
+                hint="make the state again: everloop tick",
+            )
+        folder = state.model_folder
+    is_pickle_allowed = project.settings.release.allow_pickle or _is_registered(store, wanted.release)
+    try:
+        model = load_model(release, root=project.root, folder=folder, allow_pickle=is_pickle_allowed)
+        served = Served.of(release, wanted.state, model)
+        _warm(served)
+    except (ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, TypeError, ValueError) as error:
+        # a user's own model may fail in any way; the release that is in charge must not suffer from it
+        raise ModelError(
+            "model_load",
+            f"the model of release {wanted.release[:12]} cannot be loaded: {type(error).__name__}: {error}",
+            hint="everloop trace shows what it was made with",
+        ) from error
+    return served
+
+
+def _is_registered(store: Store, digest: str) -> bool:
+    """Whether this store's own installation made a release."""
+    try:
+        with store.read() as tx:
+            find_release(tx, digest)
+    except NotFoundError:
+        return False
+    return True
+
+
+def _warm(served: Served) -> None:
+    """One real forecast, so that the first request finds everything in place."""
+    manifest = served.release.manifest
+    if served.keys:
+        series = np.zeros(1, dtype=np.int64)
+        ask(served.model, ForecastRequest(manifest.horizon, manifest.levels, series))

@@ -1,0 +1,118 @@
+"""The service behind all protocols: bounds, timeouts, and the path from a query to a stored answer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from everloop.core.clock import Clock
+from everloop.core.errors import UnavailableError
+from everloop.core.project import Project
+from everloop.serve.answers import Answer, Answerer, no_champion
+from everloop.serve.host import Host
+from everloop.serve.log import PredictionLog
+from everloop.serve.metrics import Metrics
+from everloop.serve.query import ForecastQuery
+from everloop.serve.served import Served
+from everloop.serve.shadow import Shadow
+from everloop.store.engine import Store
+from everloop.store.facts import Prediction
+
+__all__ = ["Service"]
+
+T = TypeVar("T")
+
+INLINE_SERIES = 16
+"""So few series are computed on the event loop: a thread's wake-up would cost more than it frees."""
+_THREADS = 4
+
+
+class Service:
+    """Everything that the endpoints share.
+
+    Args:
+        project: the project.
+        store: its store, opened with the durability that ``serve.fsync`` asks for.
+        clock: the time that answers carry.
+    """
+
+    def __init__(self, project: Project, store: Store, clock: Clock) -> None:
+        self.project = project
+        self.store = store
+        self.clock = clock
+        self.settings = project.settings.serve
+        self.metrics = Metrics()
+        self.host = Host(project, store, clock, self.metrics)
+        self.answerer = Answerer(project, store, clock)
+        self.log = PredictionLog(store, most=self.settings.max_waiting, watcher=self.metrics)
+        self.shadow = Shadow(self.host, self.answerer, self.log, self.metrics)
+        self.in_flight = 0
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="everloop-work")
+
+    def start(self) -> None:
+        """Load what is in charge, and start to log and to follow."""
+        self.log.start()
+        self.shadow.start()
+        self.host.start()
+
+    def stop(self) -> None:
+        """Stop following, and store what waits."""
+        self.host.stop()
+        self.shadow.close()
+        self.log.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def champion(self) -> Served:
+        """Who answers now.
+
+        Raises:
+            UnavailableError: nobody is in charge.
+        """
+        served = self.host.serving.champion
+        if served is None:
+            raise no_champion()
+        return served
+
+    async def forecast(self, query: ForecastQuery, *, kind: str, served: Served | None = None) -> Answer:
+        """The champion's answer to a query, stored; then the challenger's, in the background.
+
+        Raises:
+            RequestError: the query does not fit.
+            UnavailableError: nobody is in charge, the store does not answer, or too many wait.
+            ModelError: the model fails.
+        """
+        chosen = served or self.champion()
+        work = functools.partial(self.answerer.compute, query, chosen, kind=kind)
+        count = len(chosen.keys) if query.series is None else len(query.series)
+        answer, prediction = work() if count <= INLINE_SERIES else await self.in_thread(work)
+        await self.keep(prediction)
+        self.shadow.cast(query, kind=kind, twin=answer.prediction_id)
+        return answer
+
+    async def keep(self, prediction: Prediction) -> None:
+        """Store a prediction before it is given.
+
+        Raises:
+            UnavailableError: the store does not answer, or too many wait.
+        """
+        await self.log.store(prediction)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do longer work without holding up the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def check_load(self) -> None:
+        """Refuse a request early.
+
+        Raises:
+            UnavailableError: more requests than ``serve.max_waiting`` are being answered.
+        """
+        if self.in_flight > self.settings.max_waiting:
+            raise UnavailableError(
+                "overloaded",
+                f"{self.in_flight} requests are being answered already",
+                hint="try again in a moment; serve.max_waiting and serve.workers set the bounds",
+            )
