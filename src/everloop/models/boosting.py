@@ -15,6 +15,7 @@ from everloop.models.sampling import TrainingRows
 __all__ = ["TreeOptions", "predict", "train_boosters"]
 
 _HELD_OUT_ROWS = 1_000_000
+_ROWS_PER_THREAD = 100_000
 _HIGHEST_SCORE = 30.0
 """exp(30) is above any demand; the bound keeps an odd what-if from becoming infinite."""
 
@@ -48,7 +49,8 @@ class TreeOptions:
             "seed": self.seed,
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": self.threads,
+            # threads that wait for each other on little work, on busy cores, cost more than they bring
+            "num_threads": max(1, min(self.threads, rows // _ROWS_PER_THREAD)),
             "verbosity": -1,
         }
 

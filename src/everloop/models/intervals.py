@@ -1,8 +1,8 @@
 """Prediction intervals from past errors, pooled over series.
 
 An error is measured in the series' own unit (``spread``, about the size of its usual deviation), so series of all
-sizes can lend each other their errors; pools are made by step and by the ratio of forecast to spread, since slow
-sellers err otherwise than fast ones. Within a pool the quantiles are conformal and signed
+sizes can lend each other their errors; pools are made by step and by the size of the forecast, since slow sellers
+err otherwise than fast ones. Within a pool the quantiles are conformal and signed
 (:mod:`everloop.stats.conformal`). The coverage that is promised is that over all series of a pool, not of each.
 """
 
@@ -19,7 +19,7 @@ from everloop.models.forecaster import Forecast
 from everloop.models.state import load_arrays, save_arrays
 from everloop.stats.conformal import GroupedScores
 
-__all__ = ["ErrorPools", "PastErrors"]
+__all__ = ["ErrorPools", "PastErrors", "error_unit", "no_errors"]
 
 _CLASSES = 8
 _STEP_POOLS = 4
@@ -37,20 +37,45 @@ class PastErrors:
     step: NDArray[np.int64]
 
 
+def no_errors() -> PastErrors:
+    """None at all, where the history is too short to measure any."""
+    return PastErrors(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
+
+
+def error_unit(
+    mean: NDArray[np.float64], scale: NDArray[np.float64], deviation: NDArray[np.float64], lowest: float
+) -> NDArray[np.float64]:
+    """The spread that a model's errors are measured in.
+
+    For demand (``lowest`` is zero) the root of the forecast, as for counts, whose variance goes with the mean: of
+    nine units tried on the sales of three retailers it gave the best interval scores and the evenest coverage over
+    slow and fast sellers. Targets that may be negative are measured by the series' own deviation.
+
+    Args:
+        mean: the forecast.
+        scale: the mean absolute value of the series.
+        deviation: its standard deviation.
+        lowest: no forecast lies below.
+    """
+    if np.isfinite(lowest):
+        return np.asarray(np.sqrt(np.maximum(mean, 0.05 * scale)))
+    return np.asarray(np.broadcast_to(np.hypot(deviation, 0.2 * scale), mean.shape))
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorPools:
-    """Past errors in units of their spread, by step and by ratio of forecast to spread.
+    """Past errors in units of their spread, by step and by size of the forecast.
 
     Attributes:
         step_ends: the last step of each pool of steps, rising.
-        ratio_ends: the ratios that part the classes, rising.
+        size_ends: the absolute forecasts that part the classes, rising.
         scores: the errors by pool; the pool of step ``i`` and class ``j`` is ``i * classes + j``.
         floor: the least spread that divides an error.
         lowest: no bound lies below.
     """
 
     step_ends: NDArray[np.int64]
-    ratio_ends: NDArray[np.float64]
+    size_ends: NDArray[np.float64]
     scores: GroupedScores
     floor: float
     lowest: float
@@ -68,10 +93,10 @@ class ErrorPools:
         step_pools = int(np.clip(n // (2 * _POOL_SIZE), 1, min(_STEP_POOLS, horizon)))
         classes = int(np.clip(n // (step_pools * _POOL_SIZE), 1, _CLASSES))
         ends = np.unique(np.ceil(np.arange(1, step_pools + 1) * horizon / step_pools)).astype(np.int64)
-        ratio = np.abs(mean) / spread
-        cuts = np.quantile(ratio, np.arange(1, classes) / classes) if n else np.empty(0)
+        size = np.abs(mean)
+        cuts = np.quantile(size, np.arange(1, classes) / classes) if n else np.empty(0)
         cuts = np.unique(cuts)
-        pools = _pool_of(ends, cuts, step, ratio)
+        pools = _pool_of(ends, cuts, step, size)
         scores = GroupedScores.collect((truth - mean) / spread, pools, groups=len(ends) * (len(cuts) + 1), seed=seed)
         return cls(ends, cuts, scores, floor, lowest)
 
@@ -91,9 +116,7 @@ class ErrorPools:
         scale = np.broadcast_to(spread[:, None] if spread.ndim == 1 else spread, mean.shape)
         scale = np.where(np.isfinite(scale), np.maximum(scale, self.floor), np.nan)
         steps = np.broadcast_to(np.arange(1, mean.shape[1] + 1), mean.shape)
-        with np.errstate(invalid="ignore"):
-            ratio = np.abs(mean) / scale
-        pool = _pool_of(self.step_ends, self.ratio_ends, steps, ratio)
+        pool = _pool_of(self.step_ends, self.size_ends, steps, np.abs(mean))
         lower, upper, short = {}, {}, []
         for level in levels:
             low, high = self.scores.bounds(level)
@@ -108,23 +131,23 @@ class ErrorPools:
     def save(self, folder: Path) -> None:
         """Write the pools below ``folder``."""
         limits = np.array([self.floor, self.lowest])
-        arrays = {"step_ends": self.step_ends, "ratio_ends": self.ratio_ends, "limits": limits}
+        arrays = {"step_ends": self.step_ends, "size_ends": self.size_ends, "limits": limits}
         save_arrays(folder / "errors", arrays | {"scores": self.scores.scores, "offsets": self.scores.offsets})
 
     @classmethod
     def load(cls, folder: Path) -> ErrorPools:
         """Read what :meth:`save` wrote."""
-        arrays = load_arrays(folder / "errors", ["step_ends", "ratio_ends", "limits", "scores", "offsets"])
+        arrays = load_arrays(folder / "errors", ["step_ends", "size_ends", "limits", "scores", "offsets"])
         floor, lowest = (float(value) for value in arrays["limits"])
         scores = GroupedScores(arrays["scores"], arrays["offsets"])
-        return cls(arrays["step_ends"], arrays["ratio_ends"], scores, floor, lowest)
+        return cls(arrays["step_ends"], arrays["size_ends"], scores, floor, lowest)
 
 
 def _pool_of(
     step_ends: NDArray[np.int64],
-    ratio_ends: NDArray[np.float64],
+    size_ends: NDArray[np.float64],
     step: NDArray[np.int64],
-    ratio: NDArray[np.floating],
+    size: NDArray[np.floating],
 ) -> NDArray[np.int64]:
     by_step = np.minimum(np.searchsorted(step_ends, step), len(step_ends) - 1)
-    return np.asarray(by_step * (len(ratio_ends) + 1) + np.searchsorted(ratio_ends, ratio), dtype=np.int64)
+    return np.asarray(by_step * (len(size_ends) + 1) + np.searchsorted(size_ends, size), dtype=np.int64)

@@ -22,7 +22,7 @@ from everloop.models.boosting import TreeOptions, predict, train_boosters
 from everloop.models.closing import is_closed
 from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
-from everloop.models.intervals import ErrorPools, PastErrors
+from everloop.models.intervals import ErrorPools, PastErrors, error_unit, no_errors
 from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
@@ -102,7 +102,7 @@ class LightGBMForecaster:
         held_out_from = panel.cutoff - span + 1 if span else None
         booster, earlier = train_boosters(rows, spec, options, held_out_from=held_out_from)
         lowest = -np.inf if _has_negative(panel) else 0.0
-        past = _no_errors()
+        past = no_errors()
         if earlier is not None:
             judge = _Learned(spec, scales, objective, context.horizon, 0, earlier, _pools(past, 1, lowest, 0))
             past = _errors_of(judge, panel, span)
@@ -138,7 +138,7 @@ class LightGBMForecaster:
             )
             features = _features(learned, block, Rows.ahead(len(part), learned.spec.memory, horizon))
             mean[part] = predict(learned.booster, learned.objective, features).reshape(-1, horizon)
-            spread[part] = features.deviation.reshape(-1, horizon)
+            spread[part] = _unit(learned, features, mean[part].ravel()).reshape(-1, horizon)
             filled |= set(block.filled)
         notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
         mean = np.maximum(mean, learned.errors.lowest)
@@ -233,12 +233,12 @@ def _features(learned: _Learned, block: Block, rows: Rows) -> Features:
     return features_of(learned.spec, block, rows, least=learned.scales.least, unseen=learned.scales.unseen)
 
 
+def _unit(learned: _Learned, features: Features, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    return error_unit(mean, features.scale, np.nan_to_num(features.deviation), learned.errors.lowest)
+
+
 def _pools(past: PastErrors, horizon: int, lowest: float, seed: int) -> ErrorPools:
     return ErrorPools.collect(past, horizon=horizon, lowest=lowest, seed=seed)
-
-
-def _no_errors() -> PastErrors:
-    return PastErrors(np.empty(0), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64))
 
 
 def _errors_of(judge: _Learned, panel: Panel, span: int) -> PastErrors:
@@ -260,5 +260,5 @@ def _errors_of(judge: _Learned, panel: Panel, span: int) -> PastErrors:
         features = _features(judge, block, rows)
         mean = predict(judge.booster, judge.objective, features)
         truth = block.y[rows.series, rows.origin + rows.step]
-        parts.append((truth, mean, features.deviation, rows.step))
+        parts.append((truth, mean, _unit(judge, features, mean), rows.step))
     return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
