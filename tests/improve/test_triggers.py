@@ -19,11 +19,18 @@ def trigger(
     same_data: bool = False,
     has_champion: bool = True,
     decay: str | None = None,
+    on_trial: bool = False,
     settings: RetrainSettings = WEEKLY,
 ) -> str | None:
     before = None if last is None else LastTraining(last, "new" if same_data else "old")
     found = due_trigger(
-        settings, now=now, last=before, dataset_digest="new", has_champion=has_champion, decay_reason=decay
+        settings,
+        now=now,
+        last=before,
+        dataset_digest="new",
+        has_champion=has_champion,
+        on_trial=on_trial,
+        decay_reason=decay,
     )
     return found.kind if found else None
 
@@ -44,6 +51,11 @@ def test_nobody_in_charge_starts_a_training_at_once() -> None:
     assert trigger(MONDAY, last=None, has_champion=False) == "no champion"
     assert trigger(MONDAY, last=MONDAY - timedelta(hours=5), has_champion=False) is None
     assert trigger(MONDAY, last=MONDAY - timedelta(hours=73), has_champion=False) == "no champion"
+
+
+def test_a_trial_is_not_cut_short() -> None:
+    assert trigger(MONDAY, on_trial=True) is None
+    assert trigger(MONDAY + timedelta(days=20), on_trial=False) == "schedule"
 
 
 def test_decay_waits_for_its_cooldown_and_can_be_switched_off() -> None:

@@ -43,7 +43,7 @@ def command(
     print_record(
         {
             "release": f"{report.release.digest[:12]} ({report.release.candidate})",
-            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} forecasts met their outcome, on {accuracy.days} days",
+            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} pairs of forecast and outcome, {accuracy.days} days",
             "live WAPE": percent(accuracy.wape),
             "backtest's WAPE": percent(accuracy.expected_wape),
             "bias": percent(accuracy.bias),

@@ -13,11 +13,11 @@ from everloop.data.table import DatasetVersion
 from everloop.models.forecaster import Forecaster
 from everloop.release.bundle import Release, load_model, open_release
 from everloop.release.manifest import Dataset
-from everloop.release.state import prune_states, save_state
+from everloop.release.state import ServingState, prune_states, save_state
 from everloop.store.deployments import StateRow, add_state, in_role, latest_state
 from everloop.store.engine import Store
 
-__all__ = ["LoadedReleases", "instant_of", "refresh_states"]
+__all__ = ["LoadedReleases", "instant_of", "make_state", "refresh_states"]
 
 
 @dataclass(slots=True)
@@ -51,27 +51,38 @@ def refresh_states(
     stale = [digest for digest in digests if not _is_current(present[digest], dataset)]
     if not stale:
         return []
-    models = {digest: loaded.get(digest)[1] for digest in stale}
-    memory = max(model.memory for model in models.values())
-    horizon = project.settings.forecast.horizon
-    panel, _ = load_panel(project, version=dataset.version, history=memory, horizon=horizon)
-    cutoff = instant_of(panel.frequency.times(np.array([panel.cutoff]))[0])
     rows = []
-    for digest, model in models.items():
-        state = save_state(
-            project.states,
-            model.update(panel),
-            release=digest,
-            dataset=Dataset(dataset.version, dataset.digest, dataset.rows),
-            cutoff=cutoff.isoformat(),
+    for digest in stale:
+        state = make_state(project, digest, dataset, loaded=loaded)
+        rows.append(
+            StateRow(state.id, digest, dataset.version, dataset.digest, datetime.fromisoformat(state.cutoff), now)
         )
-        rows.append(StateRow(state.id, digest, dataset.version, dataset.digest, cutoff, now))
     with store.write() as tx:
         for row in rows:
             add_state(tx, row)
     keep = {row.id for row in rows} | {state.id for state in present.values() if state is not None}
     prune_states(project.states, keep)
     return stale
+
+
+def make_state(project: Project, digest: str, dataset: DatasetVersion, *, loaded: LoadedReleases) -> ServingState:
+    """The serving state of a release for a dataset version; made again, it is the same one, bit for bit.
+
+    Raises:
+        NotFoundError: the release's bundle or the dataset version is not there.
+        IntegrityError: the bundle was changed.
+    """
+    model = loaded.get(digest)[1]
+    horizon = project.settings.forecast.horizon
+    panel, _ = load_panel(project, version=dataset.version, history=model.memory, horizon=horizon)
+    cutoff = instant_of(panel.frequency.times(np.array([panel.cutoff]))[0])
+    return save_state(
+        project.states,
+        model.update(panel),
+        release=digest,
+        dataset=Dataset(dataset.version, dataset.digest, dataset.rows),
+        cutoff=cutoff.isoformat(),
+    )
 
 
 def _is_current(state: StateRow | None, dataset: DatasetVersion) -> bool:

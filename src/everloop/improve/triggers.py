@@ -47,18 +47,21 @@ def due_trigger(
     last: LastTraining | None,
     dataset_digest: str,
     has_champion: bool,
+    on_trial: bool,
     decay_reason: str | None,
 ) -> Trigger | None:
     """What starts a retraining now, if anything does.
 
-    Nothing does on data that were trained on already: the same data, code and seed give the same model.
+    Nothing does on data that were trained on already: the same data, code and seed give the same model. And nothing
+    does while a challenger is on trial, since a newer one would end the trial before it can be decided; what was
+    due meanwhile is made up for afterwards.
     """
     if last is not None and last.dataset_digest == dataset_digest:
         return None
     if not has_champion:
         cooled = last is None or now - last.at >= timedelta(hours=settings.cooldown_hours)
         return Trigger("no champion", "no release is in charge yet") if cooled else None
-    if last is None:
+    if last is None or on_trial:
         return None
     planned = last_due(settings.schedule, now)
     if planned is not None and planned > last.at:

@@ -178,6 +178,7 @@ def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) 
             last=last,
             dataset_digest=report.dataset.digest,
             has_champion=in_role(tx, "champion") is not None,
+            on_trial=open_trial(tx) is not None,
             decay_reason=decay.reason if decay is not None and decay.verdict == "decay" else None,
         )
     if trigger is not None:

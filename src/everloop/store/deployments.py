@@ -21,6 +21,7 @@ __all__ = [
     "deploy",
     "deployment_history",
     "find_release",
+    "find_state",
     "in_role",
     "latest_state",
     "list_releases",
@@ -132,3 +133,18 @@ def latest_state(connection: Connection, release: str) -> StateRow | None:
     query = select(*columns).where(states.c.release == release).order_by(states.c.seq.desc()).limit(1)
     row = connection.execute(query).first()
     return None if row is None else StateRow(**row._mapping)
+
+
+def find_state(connection: Connection, identifier: str) -> StateRow:
+    """A serving state, also one whose folder is gone.
+
+    Raises:
+        NotFoundError: it was never made here.
+    """
+    columns = [column for column in states.c if column.name != "seq"]
+    row = connection.execute(select(*columns).where(states.c.id == identifier)).first()
+    if row is None:
+        raise NotFoundError(
+            "state_unknown", f"there is no serving state {identifier[:12]}", hint="see: everloop status"
+        )
+    return StateRow(**row._mapping)

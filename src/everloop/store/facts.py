@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from everloop.core.digest import digest_json
 from everloop.core.errors import NotFoundError
@@ -17,6 +17,7 @@ __all__ = [
     "Prediction",
     "add_outcomes",
     "add_predictions",
+    "count_facts",
     "find_prediction",
     "has_prediction",
     "outcomes_after",
@@ -147,3 +148,11 @@ def outcomes_after(connection: Connection, seq: int) -> list[Outcome]:
 def has_prediction(connection: Connection, identifier: str) -> bool:
     """Whether an answer is stored."""
     return connection.execute(select(predictions.c.id).where(predictions.c.id == identifier)).first() is not None
+
+
+def count_facts(connection: Connection) -> dict[str, int]:
+    """How many predictions and outcomes are stored."""
+    return {
+        "predictions": int(connection.execute(select(func.count()).select_from(predictions)).scalar() or 0),
+        "outcomes": int(connection.execute(select(func.count()).select_from(outcomes)).scalar() or 0),
+    }

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from everloop.core.errors import ConflictError
 from everloop.store.schema import leases
 
-__all__ = ["Lease", "acquire_lease", "check_lease", "release_lease"]
+__all__ = ["Lease", "acquire_lease", "check_lease", "find_lease", "release_lease"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,9 @@ def release_lease(connection: Connection, lease: Lease) -> None:
     """Give a lease back, so that the next one need not wait for it to run out."""
     query = update(leases).where(leases.c.name == lease.name, leases.c.fence == lease.fence)
     connection.execute(query.values(holder="", expires_at=lease.expires_at))
+
+
+def find_lease(connection: Connection, name: str) -> Lease | None:
+    """A lease as it stands; an empty holder has given it back."""
+    row = connection.execute(select(leases).where(leases.c.name == name)).first()
+    return None if row is None else Lease(**row._mapping)
