@@ -1,0 +1,115 @@
+"""``everloop status``: where the loop stands."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.output import percent, print_json, print_record, say
+from everloop.core.clock import SystemClock
+from everloop.core.project import Project
+from everloop.data.table import head
+from everloop.improve.retraining import LAST_TRAINING
+from everloop.improve.triggers import next_due
+from everloop.loop.lease import LEASE
+from everloop.serve.address import read_address
+from everloop.store.alerts import open_alerts
+from everloop.store.deployments import find_release, in_role, latest_state
+from everloop.store.engine import Store
+from everloop.store.events import list_events
+from everloop.store.facts import count_facts
+from everloop.store.leases import find_lease
+from everloop.store.marks import get_mark
+from everloop.store.trials import open_trial
+
+
+def command(project: ProjectOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
+    """Where the loop stands: data, champion, challenger, server, alerts, and what to do next.
+
+    Example: everloop status --json
+    """
+    with opened(project, set_) as (found, store):
+        record = collect(found, store)
+    if as_json:
+        print_json(record)
+        return
+    print_record(
+        {name: _line(value) for name, value in record.items() if name not in ("alerts", "next", "last_events")}
+    )
+    for alert in record["alerts"]:
+        say(f"alert[{alert['code']}] since {alert['since']:%Y-%m-%d %H:%M}Z: {alert['message']}")
+        if alert["hint"]:
+            say(f"  hint: {alert['hint']}")
+    for event in record["last_events"]:
+        say(f"{event['at']:%Y-%m-%d %H:%M}Z {event['kind']}: {event['message']}")
+    say(f"next: {record['next']}")
+
+
+def collect(project: Project, store: Store) -> dict[str, Any]:
+    """All that status tells, as JSON values."""
+    now = SystemClock().now()
+    dataset = head(project.table)
+    with store.read() as tx:
+        champion = in_role(tx, "champion")
+        row = find_release(tx, champion) if champion else None
+        state = latest_state(tx, champion) if champion else None
+        trial = open_trial(tx)
+        last = get_mark(tx, LAST_TRAINING)
+        lease = find_lease(tx, LEASE)
+        alerts = [asdict(alert) for alert in open_alerts(tx)]
+        events = [asdict(event) for event in list_events(tx, limit=5)]
+        facts = count_facts(tx)
+    address = read_address(project)
+    return {
+        "project": {"name": project.name, "root": str(project.root)},
+        "data": asdict(dataset) if dataset else None,
+        "champion": None
+        if row is None
+        else {
+            "release": row.digest,
+            "candidate": row.candidate,
+            "made": row.created_at,
+            "wape": (row.metrics.get("candidate") or {}).get("wape"),
+            "serves data until": state.cutoff if state else row.cutoff,
+        },
+        "trial": None if trial is None else {"challenger": trial.challenger, "since": trial.started_at},
+        "facts": facts,
+        "last training": None if last is None else last["at"],
+        "next training": next_due(project.settings.retrain.schedule, now),
+        "controller": None
+        if lease is None or not lease.holder or lease.expires_at < now
+        else {"holder": lease.holder, "until": lease.expires_at},
+        "server": None if address is None else address.url,
+        "alerts": alerts,
+        "last_events": events,
+        "next": _next(dataset is not None, champion is not None, address is not None),
+    }
+
+
+def _next(has_data: bool, has_champion: bool, has_server: bool) -> str:
+    if not has_data:
+        return "everloop run  (ingest, train, release)"
+    if not has_champion:
+        return "everloop run  (no release is in charge yet)"
+    if not has_server:
+        return "everloop serve  (or: everloop forecast --out forecasts.parquet)"
+    return "everloop loop  (keeps it good: new data, monitoring, retraining)"
+
+
+def _line(value: Any) -> Any:
+    """A record in a line."""
+    if not isinstance(value, dict):
+        return value
+    parts = []
+    for name, each in value.items():
+        if name in ("digest", "release", "challenger", "source") and isinstance(each, str):
+            shown = each[:12]
+        elif name == "wape":
+            shown = percent(each)
+        elif hasattr(each, "strftime"):
+            shown = f"{each:%Y-%m-%d %H:%M}Z"
+        else:
+            shown = str(each)
+        parts.append(f"{name} {shown}")
+    return ", ".join(parts)

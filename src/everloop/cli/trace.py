@@ -1,0 +1,68 @@
+"""``everloop trace``: where a prediction came from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.output import print_json, print_record, say
+from everloop.core.digest import canonical_json
+from everloop.loop.trace import Trace, repeat_prediction, trace_prediction
+
+_SHOWN = 160
+
+
+def command(
+    prediction: Annotated[str, typer.Argument(metavar="PREDICTION_ID", help="The id that stands in every answer.")],
+    repeat: Annotated[bool, typer.Option("--repeat", help="Compute it again and compare bit for bit.")] = False,
+    project: ProjectOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """From one prediction back to its release, run, git commit, data version, environment and inputs.
+
+    With --repeat it is computed again from those; the exit status is 1 where the numbers are not equal bit for bit.
+
+    Example: everloop trace 019b76da-a800-7000-8000-000000000000 --repeat
+    """
+    with opened(project, set_) as (found, store):
+        trace = trace_prediction(found, store, prediction)
+        again = repeat_prediction(found, store, trace) if repeat else None
+    if as_json:
+        print_json({**trace.to_dict(), "repeated": asdict(again) if again else None})
+    else:
+        print_record(_lines(trace))
+        if again is not None:
+            say(f"computed again: {'equal' if again.is_equal else 'NOT EQUAL'}: {again.reason}")
+    return 0 if again is None or again.is_equal else 1
+
+
+def _lines(trace: Trace) -> dict[str, str]:
+    record = trace.to_dict()
+    served = record["served_from"]
+    request = canonical_json(record["request"])
+    state = "as it was fitted"
+    if served is not None:
+        version = f"dataset version {served['version']} ({served['digest'][:12]})"
+        state = f"{version}, until {served['until']:%Y-%m-%d %H:%M}Z, state {served['state'][:12]}"
+    commit = record["git_commit"] or "not under git"
+    return {
+        "prediction": record["prediction"],
+        "answered": f"{record['at']:%Y-%m-%d %H:%M:%S}Z as {record['kind']} ({record['role']})",
+        "release": record["release"],
+        "model": f"{record['candidate']} ({record['model_class']}), files {record['model_digest'][:12]}",
+        "run": record["run"],
+        "git commit": commit + (" with uncommitted changes (kept in the bundle)" if record["git_dirty"] else ""),
+        "trained on": f"dataset version {record['trained_on']['version']} ({record['trained_on']['digest'][:12]}), "
+        f"until {record['trained_until']}, seed {record['seed']}",
+        "served from": state,
+        "environment": f"python {record['environment']['python']}, everloop {record['environment']['everloop']}, "
+        f"lock {record['environment']['lock'][:12]}, {record['environment']['platform']}",
+        "request": request if len(request) <= _SHOWN else request[:_SHOWN] + " ...",
+        "answer": f"{record['answer']['series']} series, {record['answer']['steps']} steps, "
+        f"{record['answer']['first']:%Y-%m-%d} to {record['answer']['last']:%Y-%m-%d}"
+        + "".join(f"; {note}" for note in record["answer"]["notes"]),
+    }

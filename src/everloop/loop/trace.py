@@ -1,0 +1,147 @@
+"""From one served prediction back to its model, code, data and environment, and forward to the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from everloop.core.errors import NotFoundError
+from everloop.core.project import Project
+from everloop.data.table import head
+from everloop.improve.refresh import LoadedReleases, make_state
+from everloop.release.bundle import open_release
+from everloop.release.manifest import Manifest
+from everloop.serve.answers import repeat
+from everloop.store.deployments import StateRow, find_state
+from everloop.store.engine import Store
+from everloop.store.facts import Prediction, find_prediction
+from everloop.store.values import ForecastValues
+
+__all__ = ["Repetition", "Trace", "repeat_prediction", "trace_prediction"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where a prediction came from.
+
+    Attributes:
+        prediction: what is stored of it.
+        values: its numbers.
+        manifest: its release's manifest: run, code, environment, training data.
+        state: what it was served from; ``None`` for the release as it was fitted.
+    """
+
+    prediction: Prediction
+    values: ForecastValues
+    manifest: Manifest
+    state: StateRow | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The trace as JSON values."""
+        provenance = self.manifest.provenance
+        return {
+            "prediction": self.prediction.id,
+            "at": self.prediction.at,
+            "kind": self.prediction.kind,
+            "role": self.prediction.role,
+            "release": self.prediction.release,
+            "candidate": self.manifest.candidate,
+            "model_class": self.manifest.model_class,
+            "model_digest": self.manifest.model_digest,
+            "run": self.manifest.run_id,
+            "git_commit": provenance.git_commit,
+            "git_dirty": provenance.git_dirty,
+            "trained_on": {"version": self.manifest.dataset.version, "digest": self.manifest.dataset.digest},
+            "trained_until": self.manifest.cutoff,
+            "served_from": None
+            if self.state is None
+            else {
+                "state": self.state.id,
+                "version": self.state.dataset_version,
+                "digest": self.state.dataset_digest,
+                "until": self.state.cutoff,
+            },
+            "environment": {
+                "lock": provenance.lock_digest,
+                "python": provenance.python,
+                "platform": provenance.platform,
+                "everloop": provenance.everloop,
+            },
+            "seed": provenance.seed,
+            "request": msgspec.json.decode(self.prediction.request),
+            "answer": {
+                "series": len(self.values.series),
+                "steps": len(self.values.times),
+                "first": self.prediction.first_time,
+                "last": self.prediction.last_time,
+                "notes": list(self.values.notes),
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """What came of computing a prediction again.
+
+    Attributes:
+        is_equal: whether every number is the same, bit for bit.
+        state_is_equal: whether the serving state, made again from release and data, has the same digest.
+        numbers: how many numbers were compared.
+        largest_difference: the largest absolute difference of the forecasts, ``None`` where they cannot be compared.
+        reason: a sentence for a person.
+    """
+
+    is_equal: bool
+    state_is_equal: bool
+    numbers: int
+    largest_difference: float | None
+    reason: str
+
+
+def trace_prediction(project: Project, store: Store, identifier: str) -> Trace:
+    """Where a prediction came from.
+
+    Raises:
+        NotFoundError: there is no such prediction, or its release's bundle is gone.
+        IntegrityError: the bundle was changed since.
+    """
+    with store.read() as tx:
+        prediction = find_prediction(tx, identifier)
+        state = find_state(tx, prediction.state) if prediction.state else None
+    release = open_release(project.releases / prediction.release, digest=prediction.release)
+    return Trace(prediction, ForecastValues.unpack(prediction.response), release.manifest, state)
+
+
+def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetition:
+    """Compute a prediction again from its release, the dataset version and its request.
+
+    The serving state is not taken from disk: it is made again from the release and the table's old version.
+
+    Raises:
+        NotFoundError: the release or the dataset version is gone.
+        IntegrityError: the dataset version holds other content than it did.
+    """
+    is_same_state = True
+    if trace.state is not None:
+        dataset = head(project.table, trace.state.dataset_version)
+        if dataset is None or dataset.digest != trace.state.dataset_digest:
+            found = "nothing" if dataset is None else dataset.digest[:12]
+            raise NotFoundError(
+                "dataset_gone",
+                f"dataset version {trace.state.dataset_version} is {found} now, not {trace.state.dataset_digest[:12]}",
+                hint="was the table deleted and made anew?",
+            )
+        made = make_state(project, trace.prediction.release, dataset, loaded=LoadedReleases(project))
+        is_same_state = made.id == trace.state.id
+    if not is_same_state:
+        return Repetition(False, False, 0, None, "the serving state that the data give now has another digest")
+    again = repeat(project, store, trace.prediction)
+    numbers = again.mean.size + sum(2 * each.size for each in again.lower.values())
+    if again.equals(trace.values):
+        return Repetition(True, True, numbers, 0.0, f"all {numbers} numbers are equal, bit for bit")
+    same_shape = again.mean.shape == trace.values.mean.shape
+    difference = float(np.nanmax(np.abs(again.mean - trace.values.mean))) if same_shape else None
+    return Repetition(False, True, numbers, difference, "the numbers differ")
