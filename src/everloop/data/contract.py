@@ -183,7 +183,7 @@ def _gather(height: int, found: list[tuple[pl.Series, str]], conformed: Conforme
             known = columns.get(reason)
             columns[reason] = bad if known is None else known | bad
     if not columns:
-        return pl.Series(REASONS, [[]] * height, dtype=pl.List(pl.String)) if height else _none()
+        return pl.Series(REASONS, [[]], dtype=pl.List(pl.String)).new_from_index(0, height)
     frame = pl.DataFrame([mask.alias(reason) for reason, mask in columns.items()])
     listed = frame.select(
         pl.concat_list(
@@ -191,7 +191,3 @@ def _gather(height: int, found: list[tuple[pl.Series, str]], conformed: Conforme
         ).list.drop_nulls()
     )
     return listed.to_series().alias(REASONS)
-
-
-def _none() -> pl.Series:
-    return pl.Series(REASONS, [], dtype=pl.List(pl.String))
