@@ -15,6 +15,7 @@ from everloop.models.sampling import TrainingRows
 __all__ = ["TreeOptions", "predict", "train_boosters"]
 
 _HELD_OUT_ROWS = 1_000_000
+_FEW_ROWS = 50
 _ROWS_PER_THREAD = 100_000
 _HIGHEST_SCORE = 30.0
 """exp(30) is above any demand; the bound keeps an odd what-if from becoming infinite."""
@@ -43,7 +44,8 @@ class TreeOptions:
             "min_data_in_leaf": min(self.leaf_rows, max(5, rows // 500)),
             "lambda_l2": 0.1,
             "feature_fraction": 0.7,
-            "bagging_fraction": 0.7,
+            # of a handful of rows a share would be none at all
+            "bagging_fraction": 0.7 if rows >= _FEW_ROWS else 1.0,
             "bagging_freq": 1,
             "max_bin": 127,
             "seed": self.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def score_rows(
     _check_columns(panel, table, time)
     rows = _series_of_rows(panel, table)
     if time not in table:
-        series = np.array(sorted(dict.fromkeys(rows), key=rows.index), dtype=np.int64)
+        series = np.array(list(dict.fromkeys(rows)), dtype=np.int64)
         if horizon is None and not isinstance(getattr(model, "horizon_", None), int):
             raise RequestError("horizon", "the horizon is not given", hint="send the times wanted, or a horizon")
         steps = horizon if horizon is not None else int(getattr(model, "horizon_", 0))
@@ -134,12 +134,10 @@ def _steps_of_rows(panel: Panel, values: list[Any], time: str) -> NDArray[np.int
 
 def _instant(value: Any) -> np.datetime64:
     """One instant in UTC, without its zone."""
-    if hasattr(value, "to_pydatetime"):
-        value = value.to_pydatetime()
-    if getattr(value, "tzinfo", None) is not None:
-        value = value.astimezone(UTC).replace(tzinfo=None)
     if isinstance(value, str):
-        value = value.removesuffix("Z")
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
     return np.datetime64(value, "us")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from everloop.core.errors import ModelError
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
-from everloop.models.intervals import ErrorPools, PastErrors
+from everloop.models.intervals import ErrorPools, PastErrors, no_errors
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
 __all__ = ["SeasonalNaiveForecaster"]
@@ -152,8 +152,12 @@ def _past_errors(block: Floats, *, season: int, horizon: int, spacing: int, memo
         past = block[:, origin - memory : origin]
         steps = min(horizon, back)
         has_begun = ~np.isnan(past).all(axis=1)
+        if not has_begun.any():
+            continue
         lines = _lines(past[has_begun], season=season, horizon=steps)
         truth = block[has_begun, origin : origin + steps].ravel()
         step = np.tile(np.arange(1, steps + 1), int(has_begun.sum()))
         parts.append((truth, lines.mean.ravel(), np.repeat(lines.spread, steps), step))
+    if not parts:
+        return no_errors()
     return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
