@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -16,6 +17,9 @@ from everloop.store.alerts import open_alerts
 
 def command(
     release: Annotated[str, typer.Argument(help="A release's digest, its beginning, or a role.")] = "champion",
+    as_of: Annotated[
+        datetime | None, typer.Option("--as-of", metavar="INSTANT", help="Look as if it were this instant (UTC) now.")
+    ] = None,
     project: ProjectOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -25,7 +29,7 @@ def command(
     Example: everloop monitor challenger
     """
     with opened(project, set_) as (found, store):
-        report = look(found, store, release=release, now=SystemClock().now())
+        report = look(found, store, release=release, now=as_of.replace(tzinfo=UTC) if as_of else SystemClock().now())
         with store.read() as tx:
             alerts = open_alerts(tx)
     accuracy = report.accuracy
@@ -43,7 +47,7 @@ def command(
     print_record(
         {
             "release": f"{report.release.digest[:12]} ({report.release.candidate})",
-            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} pairs of forecast and outcome, {accuracy.days} days",
+            "window": f"since {report.since:%Y-%m-%d}: {accuracy.n} forecasts with outcome, {accuracy.days} days",
             "live WAPE": percent(accuracy.wape),
             "backtest's WAPE": percent(accuracy.expected_wape),
             "bias": percent(accuracy.bias),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, project_of
 from everloop.cli.output import say
-from everloop.core.clock import SystemClock
+from everloop.core.clock import OffsetClock, SystemClock
 from everloop.serve.address import Address
 from everloop.serve.process import serve
 
@@ -21,6 +22,13 @@ def command(
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", help="How many processes answer, instead of serve.workers.", min=1)
     ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", metavar="INSTANT", help="Pretend that it is this instant (UTC) now, for past data."),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", help="With --as-of: seconds that pass in a real one.", min=0)
+    ] = 1.0,
     project: ProjectOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -42,4 +50,5 @@ def command(
         say(f"serving {found.name} on {address.url} (see {address.url}/openapi.json)")
 
     found = project_of(project, set_)
-    serve(found, SystemClock(), host=host, port=port, workers=workers, announce=announce)
+    clock = SystemClock() if as_of is None else OffsetClock(as_of.replace(tzinfo=UTC), speed=speed)
+    serve(found, clock, host=host, port=port, workers=workers, announce=announce)

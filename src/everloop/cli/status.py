@@ -8,6 +8,7 @@ from typing import Any
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import percent, print_json, print_record, say
 from everloop.core.clock import SystemClock
+from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
 from everloop.data.table import head
 from everloop.improve.retraining import LAST_TRAINING
@@ -60,7 +61,10 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
         alerts = [asdict(alert) for alert in open_alerts(tx)]
         events = [asdict(event) for event in list_events(tx, limit=5)]
         facts = count_facts(tx)
-    address = read_address(project)
+    try:
+        server = read_address(project).url
+    except UnavailableError:
+        server = None
     return {
         "project": {"name": project.name, "root": str(project.root)},
         "data": asdict(dataset) if dataset else None,
@@ -80,10 +84,10 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
         "controller": None
         if lease is None or not lease.holder or lease.expires_at < now
         else {"holder": lease.holder, "until": lease.expires_at},
-        "server": None if address is None else address.url,
+        "server": server,
         "alerts": alerts,
         "last_events": events,
-        "next": _next(dataset is not None, champion is not None, address is not None),
+        "next": _next(dataset is not None, champion is not None, server is not None),
     }
 
 

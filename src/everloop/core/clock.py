@@ -6,10 +6,11 @@ All instants are in UTC and carry their zone.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock"]
+__all__ = ["Clock", "ManualClock", "OffsetClock", "SystemClock"]
 
 
 class Clock(Protocol):
@@ -51,3 +52,21 @@ class ManualClock:
     def set(self, to: datetime) -> None:
         """Move to an instant."""
         self._now = to.astimezone(UTC)
+
+
+class OffsetClock:
+    """A clock that runs on from a given instant, as fast as wanted: past data, served as if it were then.
+
+    Args:
+        start: the instant it shows first.
+        speed: how many of its seconds pass in one real second.
+    """
+
+    def __init__(self, start: datetime, *, speed: float = 1.0) -> None:
+        self._start = start.astimezone(UTC)
+        self._speed = speed
+        self._began = time.monotonic()
+
+    def now(self) -> datetime:
+        """The start, plus the time that has passed since, times the speed."""
+        return self._start + timedelta(seconds=(time.monotonic() - self._began) * self._speed)
