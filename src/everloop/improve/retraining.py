@@ -14,7 +14,7 @@ from everloop.data.panel import Panel
 from everloop.data.table import DatasetVersion
 from everloop.experiment.lineage import Lineage, collect_lineage
 from everloop.experiment.tracking import open_tracker
-from everloop.experiment.training import fit_candidate
+from everloop.experiment.training import fit_candidate, make_candidate
 from everloop.improve.trial import begin_trial
 from everloop.improve.triggers import LastTraining, Trigger
 from everloop.release.build import build_release
@@ -162,6 +162,7 @@ def _examine_all(bench: _Bench, clock: Clock, actor: str) -> list[Examination]:
                     lineage=bench.lineage,
                     baseline=baseline,
                     champion=champion,
+                    own=_same_recipe(project, candidate, champion),
                 )
             )
         except ModelError as error:
@@ -190,6 +191,14 @@ def _champion_reference(bench: _Bench) -> Reference | None:
         return None
     manifest = open_release(bench.project.releases / digest, digest=digest).manifest
     return backtest_candidate(bench.project, bench.panel, manifest.candidate, options=manifest.options)
+
+
+def _same_recipe(project: Project, candidate: str, champion: Reference | None) -> Reference | None:
+    """The champion's backtest, where the candidate is the same recipe: it need not be made twice."""
+    if champion is None or champion.name != candidate:
+        return None
+    is_same = make_candidate(project, candidate).parameters() == champion.options
+    return champion if is_same else None
 
 
 def _reject(

@@ -136,6 +136,7 @@ def examine(
     lineage: Lineage,
     baseline: Reference,
     champion: Reference | None = None,
+    own: Reference | None = None,
     progress: Progress | None = None,
 ) -> Examination:
     """Backtest a candidate, judge it, and record all of it in a new MLflow run.
@@ -149,6 +150,7 @@ def examine(
         lineage: the running code and environment.
         baseline: the seasonal naive's backtest of the same panel, by :func:`backtest_candidate`; shared by all.
         champion: the champion's, ``None`` where nobody is in charge.
+        own: the candidate's own, where it was made already.
         progress: told after each window.
 
     Raises:
@@ -161,7 +163,8 @@ def examine(
     run_id = tracker.start(candidate, dataset=dataset, lineage=lineage, params={"candidate": candidate}, tags=tags)
     with tracker.failing(run_id):
         same = candidate == baseline.name and not project.settings.train.options.get(candidate)
-        mine = baseline if same else backtest_candidate(project, panel, candidate, progress=progress)
+        made = own or (baseline if same else None)
+        mine = made or backtest_candidate(project, panel, candidate, progress=progress)
         validation = project.settings.validation
         evaluation = evaluate(mine.scores, baseline.scores)
         gates = judge(
