@@ -214,3 +214,27 @@ def serving() -> Callable[..., object]:
 @pytest.fixture
 def until() -> Callable[..., object]:
     return wait_for
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return make_panel()
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world that a whole module's tests share."""
+    folder = tmp_path_factory.mktemp("shared")
+    (folder / "everloop.toml").write_text(SETTINGS)
+    project = load_project(folder, environ={})
+    store = open_store(project.store_url)
+    yield World(project, store, make_panel())
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def server(shared_world: World) -> Iterator[httpx.Client]:
+    """A client of a real server with a champion."""
+    shared_world.champion()
+    with started(shared_world) as running, running.client() as client:
+        yield client

@@ -60,6 +60,8 @@ def respond(error: EverloopError, *, headers: dict[str, str] | None = None) -> R
     all_headers = dict(headers or {})
     if status == 503:
         all_headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if status in (408, 413):  # the rest of the body is not waited for
+        all_headers["connection"] = "close"
     return Response(msgspec.json.encode(error.to_dict()), status, all_headers, media_type="application/json")
 
 

@@ -16,7 +16,7 @@ from everloop.data.panel import Panel, join_key
 from everloop.models.forecaster import ForecastRequest
 from everloop.serve.served import Served
 
-__all__ = ["ForecastQuery", "Resolved", "level_labels", "resolve"]
+__all__ = ["ForecastQuery", "Resolved", "fitting_horizon", "fitting_levels", "level_labels", "resolve"]
 
 Floats = NDArray[np.float32]
 
@@ -84,8 +84,8 @@ def resolve(
     Raises:
         RequestError: series, horizon, levels or future values do not fit; ``path`` says which.
     """
-    steps = _horizon(query.horizon, default=horizon, most=served.release.manifest.horizon)
-    chosen = _levels(levels if query.levels is None else query.levels)
+    steps = fitting_horizon(query.horizon, default=horizon, most=served.release.manifest.horizon)
+    chosen = fitting_levels(levels if query.levels is None else query.levels)
     n = len(served.keys if query.series is None else query.series)
     if max_series is not None and n > max_series:
         raise RequestError(
@@ -122,7 +122,12 @@ def level_labels(level: float) -> tuple[str, str]:
     return f"lo-{level:g}", f"hi-{level:g}"
 
 
-def _horizon(asked: int | None, *, default: int, most: int) -> int:
+def fitting_horizon(asked: int | None, *, default: int, most: int) -> int:
+    """A horizon that a release can forecast.
+
+    Raises:
+        RequestError: it is less than one step, or more than ``most``.
+    """
     if asked is None:
         return min(default, most)
     if not 1 <= asked <= most:
@@ -135,7 +140,12 @@ def _horizon(asked: int | None, *, default: int, most: int) -> int:
     return asked
 
 
-def _levels(asked: Sequence[float]) -> tuple[float, ...]:
+def fitting_levels(asked: Sequence[float]) -> tuple[float, ...]:
+    """Levels in percent that can be told apart by their names.
+
+    Raises:
+        RequestError: one lies outside of 0 to 100, or they are too many.
+    """
     if len(asked) > _MOST_LEVELS:
         raise RequestError(
             "level", f"at most {_MOST_LEVELS} levels can be asked, not {len(asked)}", hint="ask fewer", path="levels"

@@ -12,7 +12,7 @@ from everloop.core.errors import RequestError
 from everloop.core.project import Project
 from everloop.data.panel import join_key
 from everloop.models.scoring import score_rows
-from everloop.serve.query import level_labels
+from everloop.serve.query import fitting_horizon, fitting_levels, level_labels
 from everloop.serve.served import Served
 from everloop.store.values import ForecastValues
 
@@ -68,15 +68,33 @@ def score_values(
         raise RequestError(
             "series_many", f"{query.rows} rows are more than the {most} of one request", hint="send them in parts"
         )
-    levels = manifest.levels if query.levels is None else query.levels
-    scored = score_rows(
-        served.model,
-        query.columns,
-        horizon=manifest.horizon if query.horizon is None else query.horizon,
-        levels=levels,
-        time_name=manifest.columns.time,
-    )
+    if not query.rows:
+        raise RequestError("rows_empty", "no rows are given", hint="give at least one")
+    _check_reach(query, served)
+    levels = fitting_levels(manifest.levels if query.levels is None else query.levels)
+    horizon = fitting_horizon(query.horizon, default=manifest.horizon, most=manifest.horizon)
+    try:
+        scored = score_rows(served.model, query.columns, horizon=horizon, levels=levels, time=manifest.columns.time)
+    except OverflowError as error:
+        raise RequestError("future_value", f"a number is too large: {error}", hint="give smaller numbers") from error
     return scored, _grid(scored, manifest.columns.series, manifest.columns.time, levels)
+
+
+def _check_reach(query: RowQuery, served: Served) -> None:
+    """Refuse a time that is far off, before room is made for all the steps up to it."""
+    time_column = served.release.manifest.columns.time
+    for place, value in enumerate(query.columns.get(time_column, ())):
+        try:
+            instant = np.datetime64(str(value).removesuffix("Z"), "us").astype(np.int64)
+        except ValueError:
+            continue  # scoring itself says what is wrong with it
+        if instant > served.times[-1]:
+            raise RequestError(
+                "time_far",
+                f"{value!r:.40} is beyond the last step, {served.labels[-1]}",
+                hint="for a longer horizon set forecast.horizon and train again",
+                path=f"{time_column}[{place}]",
+            )
 
 
 def _grid(

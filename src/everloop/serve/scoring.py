@@ -81,6 +81,7 @@ async def _invocations(service: Service, request: Request) -> Response:
     work = functools.partial(service.answerer.score, query, served)
     scored, prediction = work() if query.rows <= INLINE_SERIES else await service.in_thread(work)
     await service.keep(prediction)
+    service.shadow.cast(query, kind="invocations", twin=prediction.id)
     names = list(scored)
     predictions = [dict(zip(names, row, strict=True)) for row in zip(*scored.values(), strict=True)]
     return json_response(
@@ -103,7 +104,7 @@ def _columns_of(body: InvocationsBody) -> dict[str, list[Any]]:
     if isinstance(body.inputs, dict):
         return _from_columns(body.inputs)
     records = body.dataframe_records or body.instances or body.inputs or []
-    return _from_records(records, given[0])
+    return _from_records(records)
 
 
 def _from_split(frame: SplitFrame) -> dict[str, list[Any]]:
@@ -120,9 +121,7 @@ def _from_split(frame: SplitFrame) -> dict[str, list[Any]]:
     return {name: [row[place] for row in frame.data] for place, name in enumerate(frame.columns)}
 
 
-def _from_records(records: Sequence[Mapping[str, Any]], form: str) -> dict[str, list[Any]]:
-    if not records:
-        raise RequestError("rows_empty", "no rows are given", hint="give at least one", path=form)
+def _from_records(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     names = list(dict.fromkeys(name for record in records for name in record))
     return {name: [record.get(name) for record in records] for name in names}
 

@@ -18,6 +18,7 @@ from everloop.serve.answers import Answerer
 from everloop.serve.host import Host
 from everloop.serve.log import PredictionLog
 from everloop.serve.query import ForecastQuery
+from everloop.serve.rows import RowQuery
 
 __all__ = ["Shadow", "ShadowWatcher"]
 
@@ -33,7 +34,7 @@ class ShadowWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    query: ForecastQuery
+    query: ForecastQuery | RowQuery
     kind: str
     twin: str
 
@@ -74,7 +75,7 @@ class Shadow:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
-    def cast(self, query: ForecastQuery, *, kind: str, twin: str) -> None:
+    def cast(self, query: ForecastQuery | RowQuery, *, kind: str, twin: str) -> None:
         """Have the challenger answer a query too, if there is one; never waits, never raises."""
         if self._host.serving.challenger is None:
             return
@@ -102,7 +103,10 @@ class Shadow:
         challenger = self._host.serving.challenger
         if challenger is None:
             return
-        _, prediction = self._answerer.compute(job.query, challenger, kind=job.kind, role="shadow", twin=job.twin)
+        if isinstance(job.query, RowQuery):
+            _, prediction = self._answerer.score(job.query, challenger, role="shadow", twin=job.twin)
+        else:
+            _, prediction = self._answerer.compute(job.query, challenger, kind=job.kind, role="shadow", twin=job.twin)
         self._prediction_log.put(prediction)
 
     @staticmethod
