@@ -1,72 +1,36 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import func, select
 
-from everloop.core.clock import ManualClock
 from everloop.core.digest import digest_bytes, digest_file
 from everloop.core.errors import IntegrityError, ModelError
 from everloop.core.project import Project
 from everloop.data.panel import Panel
-from everloop.experiment.lineage import collect_lineage
+from everloop.experiment import training
 from everloop.experiment.tracking import open_tracker
-from everloop.experiment.training import fit_candidate
 from everloop.models.forecaster import ForecastRequest
-from everloop.release import build
-from everloop.release.build import build_release
 from everloop.release.bundle import Release, load_model, open_release
-from everloop.release.manifest import Dataset
 from everloop.release.registry import version_of
 from everloop.store.deployments import find_release
 from everloop.store.engine import open_store
 from everloop.store.events import list_events
-from everloop.store.schema import releases
-from everloop.validate.examination import BASELINE, backtest_candidate, examine
+from everloop.validate.examination import BASELINE
 
 NOW = datetime(2011, 12, 9, 3, tzinfo=UTC)
-DATASET = Dataset(version=1, digest="d" * 64, rows=1920)
-
-
-def release_once(project: Project, panel: Panel, *, now: datetime = NOW, candidate: str = BASELINE) -> Release:
-    """Examine, fit and release a candidate, as a retraining does."""
-    clock = ManualClock(now)
-    tracker = open_tracker(project, clock=clock)
-    store = open_store(project.store_url, fsync=False)
-    try:
-        lineage = collect_lineage(project)
-        baseline = backtest_candidate(project, panel, BASELINE)
-        found = examine(project, panel, DATASET, candidate, tracker=tracker, lineage=lineage, baseline=baseline)
-        return build_release(
-            project,
-            clock,
-            examination=found,
-            fitted=fit_candidate(project, panel, candidate),
-            panel=panel,
-            dataset=DATASET,
-            lineage=lineage,
-            tracker=tracker,
-            store=store,
-        )
-    finally:
-        store.close()
 
 
 def test_the_bundle_is_whole_and_verified(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel], release_of: Callable[..., Release]
 ) -> None:
     project, panel = make_project(), make_panel()
-    release = release_once(project, panel)
+    release = release_of(project, panel)
     manifest = release.manifest
 
     assert release.folder == project.releases / release.digest
@@ -97,10 +61,10 @@ def test_the_bundle_is_whole_and_verified(
 
 
 def test_store_registry_and_run_know_the_release(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel], release_of: Callable[..., Release]
 ) -> None:
     project = make_project()
-    release = release_once(project, make_panel())
+    release = release_of(project, make_panel())
     store, tracker = open_store(project.store_url), open_tracker(project)
     with store.read() as tx:
         row = find_release(tx, release.digest[:8])
@@ -118,12 +82,12 @@ def test_store_registry_and_run_know_the_release(
 
 
 def test_the_same_content_is_the_same_release(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel], release_of: Callable[..., Release]
 ) -> None:
     project = make_project()
-    first = release_once(project, make_panel())
-    again = release_once(project, make_panel(), now=NOW.replace(hour=9))
-    other = release_once(project, make_panel(seed=2))
+    first = release_of(project, make_panel())
+    again = release_of(project, make_panel(), now=NOW.replace(hour=9))
+    other = release_of(project, make_panel(seed=2))
     assert first.digest == again.digest != other.digest
     assert len(list(project.releases.iterdir())) == 2
 
@@ -143,10 +107,11 @@ def test_the_same_content_is_the_same_release(
 def test_tampering_is_seen(
     make_project: Callable[..., Project],
     make_panel: Callable[..., Panel],
+    release_of: Callable[..., Release],
     damage: Callable[[Path], Any],
     code: str,
 ) -> None:
-    release = release_once(make_project(), make_panel())
+    release = release_of(make_project(), make_panel())
     damage(release.folder)
     with pytest.raises(IntegrityError) as caught:
         open_release(release.folder, digest=release.digest)
@@ -154,21 +119,20 @@ def test_tampering_is_seen(
 
 
 def test_a_model_that_saves_other_bytes_each_time_is_refused(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel], monkeypatch: pytest.MonkeyPatch
+    make_project: Callable[..., Project],
+    make_panel: Callable[..., Panel],
+    release_of: Callable[..., Release],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    project, panel = make_project(), make_panel()
-    monkeypatch.setattr(
-        sys.modules[__name__],
-        "fit_candidate",
-        lambda *arguments: replace(fit_candidate(*arguments), model_digest="0" * 64),
-    )
+    monkeypatch.setattr(training, "saved_digest", lambda model: "0" * 64)
+    project = make_project()
     with pytest.raises(ModelError, match="does not save the same bytes twice"):
-        release_once(project, panel)
+        release_of(project, make_panel())
     assert not list(project.releases.iterdir())
 
 
 def test_a_users_own_forecaster_travels_with_its_code(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel], release_of: Callable[..., Release]
 ) -> None:
     project = make_project("validate.gates.min_skill=-9")
     package = project.root / "own_models"
@@ -179,51 +143,7 @@ def test_a_users_own_forecaster_travels_with_its_code(
         "class Mine(SeasonalNaiveForecaster):\n"
         "    pass\n"
     )
-    release = release_once(project, make_panel(), candidate="own_models.naive:Mine")
+    release = release_of(project, make_panel(), candidate="own_models.naive:Mine")
     assert release.manifest.model_class == "own_models.naive:Mine"
     assert (release.folder / "code" / "own_models" / "naive.py").is_file()
     assert "code: code" in (release.folder / "MLmodel").read_text()
-
-
-def die(*_arguments: Any, **_options: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-KILLS: dict[str, Callable[[], Any]] = {
-    "while the bundle is written": lambda: setattr(build, "_write_lineage", die),
-    "when the bundle is there": lambda: setattr(build, "_publish", die),
-    "when the run has the artefacts": lambda: setattr(
-        __import__("mlflow").MlflowClient, "create_model_version", die
-    ),
-    "when it is registered": lambda: setattr(build, "add_release", die),
-    "before the store commits": lambda: setattr(build, "record_event", die),
-}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the test kills a forked copy of itself")
-@pytest.mark.parametrize("place", KILLS)
-def test_killed_anywhere_a_second_run_goes_on_and_nothing_is_doubled(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel], place: str
-) -> None:
-    project, panel = make_project(), make_panel()
-    child = os.fork()
-    if child == 0:
-        try:
-            KILLS[place]()
-            release_once(project, panel)
-        finally:
-            os._exit(1)  # not reached where the kill works
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-    release = release_once(project, panel, now=NOW.replace(hour=5))
-
-    open_release(release.folder, digest=release.digest)
-    assert [path.name for path in project.releases.iterdir() if not path.name.startswith(".")] == [release.digest]
-    store, tracker = open_store(project.store_url), open_tracker(project)
-    with store.read() as tx:
-        assert tx.execute(select(func.count()).select_from(releases)).scalar() == 1
-        assert len(list_events(tx, kinds=("released",))) == 1
-    store.close()
-    versions = tracker.client.search_model_versions("name = 'demand'")
-    assert [version.tags["everloop.release"] for version in versions] == [release.digest]
-    assert open_release(Path(versions[0].source.removeprefix("file://").replace("%20", " "))).digest == release.digest

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,7 +143,9 @@ class TestPromote:
     def test_mlflow_away_is_a_warning_and_no_failure(self, world: World) -> None:
         uri = "http://127.0.0.1:9"
         tracking = world.project.settings.tracking.model_copy(update={"uri": uri})
-        away = Project(world.project.root, world.project.settings.model_copy(update={"tracking": tracking}), world.project.home)
+        away = Project(
+            world.project.root, world.project.settings.model_copy(update={"tracking": tracking}), world.project.home
+        )
         done = promote(away, world.store, world.clock, world.one, reason="because", actor="test")
         assert world.role() == world.one
         assert "aliases are behind" in done.warning
@@ -221,30 +221,3 @@ def test_a_challenger_can_be_withdrawn(world: World) -> None:
     assert world.role("challenger") is None
     assert world.aliases() == {"champion": world.one}
     assert withdraw() is None
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the test kills a forked copy of itself")
-def test_killed_within_a_promotion_nothing_has_changed(
-    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
-) -> None:
-    project = make_project()
-    child = os.fork()
-    if child == 0:
-        try:
-            world = World(project, make_panel)
-            (project.root / "one").write_text(world.one)
-            world.promote(world.two)
-            setattr(promotion, "record_event", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))  # noqa: B010
-            world.promote(world.one)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    store = open_store(project.store_url)
-    one = (project.root / "one").read_text()
-    with store.read() as tx:
-        assert len(deployment_history(tx, "champion")) == 1
-        assert in_role(tx, "champion") != one
-    promote(project, store, ManualClock(START), one, reason="again", actor="test")
-    with store.read() as tx:
-        assert in_role(tx, "champion") == one
-    store.close()

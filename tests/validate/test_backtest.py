@@ -42,7 +42,7 @@ class Recorder:
 
     def forecast(self, request: ForecastRequest) -> Forecast:
         mean = np.zeros((len(request.series), request.horizon))
-        ends = {level: mean for level in request.levels}
+        ends = dict.fromkeys(request.levels, mean)
         return Forecast(request.series, self.panel_.cutoff, mean, ends, ends, ("zero",))
 
     def series_panel(self) -> Panel:

@@ -15,7 +15,6 @@ from everloop.experiment.lineage import Lineage
 from everloop.release.manifest import Manifest
 
 from mlflow.models import Model, ModelSignature  # isort: skip
-from mlflow.pyfunc import add_to_model  # isort: skip
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec  # isort: skip
 
 __all__ = ["write_flavor"]
@@ -44,13 +43,13 @@ def write_flavor(folder: Path, manifest: Manifest, lineage: Lineage, *, has_code
         signature=signature_of(manifest),
         metadata={"project": manifest.project, "candidate": manifest.candidate, "model_digest": manifest.model_digest},
     )
-    add_to_model(  # type: ignore[no-untyped-call]
-        model,
-        loader_module="everloop.release.pyfunc",
-        code="code" if has_code else None,
-        conda_env="conda.yaml",
-        python_env="python_env.yaml",
-    )
+    # the flavour's keys are written here, since importing mlflow.pyfunc brings in much that is not needed and warns
+    flavor = {
+        "loader_module": "everloop.release.pyfunc",
+        "python_version": python,
+        "env": {"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+    }
+    model.add_flavor("python_function", **flavor, **({"code": "code"} if has_code else {}))
     model.save(folder / "MLmodel")
 
 
