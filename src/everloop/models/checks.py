@@ -13,6 +13,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -66,7 +67,7 @@ def check_forecaster(factory: Factory, panels: Mapping[str, Panel] | None = None
                 results.append(CheckResult(check.__name__, law, name, "skipped", skipped[check.__name__]))
                 continue
             try:
-                check(factory, panel)
+                check(factory, deepcopy(panel))  # a forecaster that spoils its panel spoils one check only
             except Exception as error:
                 reason = str(error) or type(error).__name__
                 results.append(CheckResult(check.__name__, law, name, "failed", reason))

@@ -1,0 +1,184 @@
+"""LightGBM over all series: what it learns, what-ifs, intervals, cold starts, and a light load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from everloop.core.errors import ModelError
+from everloop.core.frequency import Frequency
+from everloop.data.panel import Future, Panel
+from everloop.models.asking import ask
+from everloop.models.examples import example_panels
+from everloop.models.forecaster import FitContext, ForecastRequest
+from everloop.models.lightgbm import LightGBMForecaster
+from everloop.models.seasonal_naive import SeasonalNaiveForecaster
+
+HORIZON = 14
+
+
+def shop(n: int = 40, periods: int = 260, seed: int = 1) -> Panel:
+    """Poisson sales: a weekly wave, and a price that halves or doubles demand."""
+    random = np.random.default_rng(seed)
+    total = periods + HORIZON
+    price = random.choice([1.0, 1.25], size=(n, total), p=[0.7, 0.3])
+    level = np.exp(random.uniform(0, 3, n))[:, None]
+    wave = 1 + 0.5 * np.sin(2 * np.pi * np.arange(total) / 7)[None, :]
+    y = random.poisson(level * wave * np.where(price > 1.1, 0.5, 1.0))
+    return Panel(
+        Frequency.parse("1d"),
+        ("item",),
+        tuple((f"s{row:03d}",) for row in range(n)),
+        15_000,
+        np.arange(n + 1) * periods,
+        y[:, :periods].astype(np.float32).ravel(),
+        known={"price": price[:, :periods].astype(np.float32).ravel()},
+        future=Future(HORIZON, {"price": np.ascontiguousarray(price[:, periods:], dtype=np.float32)}),
+    )
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return shop()
+
+
+@pytest.fixture(scope="module")
+def model(panel: Panel) -> LightGBMForecaster:
+    return LightGBMForecaster().fit(panel.until(panel.cutoff - HORIZON, horizon=HORIZON), FitContext(HORIZON))
+
+
+def truth(panel: Panel) -> np.ndarray:
+    return panel.last(HORIZON).astype(np.float64)
+
+
+def test_it_is_far_better_than_the_seasonal_naive(panel: Panel, model: LightGBMForecaster) -> None:
+    naive = SeasonalNaiveForecaster().fit(panel.until(panel.cutoff - HORIZON, horizon=HORIZON), FitContext(HORIZON))
+    errors = [np.abs(ask(each, ForecastRequest(HORIZON)).mean - truth(panel)).sum() for each in (naive, model)]
+    assert errors[1] < 0.75 * errors[0]
+    assert model.learned()["objective"] == "tweedie"
+
+
+def test_intervals_cover_what_they_promise_on_days_not_seen(panel: Panel, model: LightGBMForecaster) -> None:
+    answer = ask(model, ForecastRequest(HORIZON, (80.0, 95.0)))
+    for level in (80.0, 95.0):
+        inside = (truth(panel) >= answer.lower[level]) & (truth(panel) <= answer.upper[level])
+        assert abs(inside.mean() - level / 100) < 0.05
+        assert (answer.lower[level] >= 0).all()
+
+
+def test_a_what_if_moves_the_asked_series_and_step(model: LightGBMForecaster) -> None:
+    row = np.array([7])
+    before = ask(model, ForecastRequest(HORIZON, series=row)).mean[0]
+    price = np.full((1, HORIZON), np.nan, dtype=np.float32)
+    stored = model.series_panel().future.columns["price"][7]
+    step = int(np.argmax(stored < 1.1))
+    price[0, step] = 1.25
+    after = ask(model, ForecastRequest(HORIZON, series=row, future={"price": price})).mean[0]
+    assert after[step] < 0.7 * before[step]
+    np.testing.assert_array_equal(np.delete(after, step), np.delete(before, step))
+    start = time.perf_counter()
+    for _ in range(20):
+        ask(model, ForecastRequest(HORIZON, (80.0,), row, {"price": price}))
+    assert (time.perf_counter() - start) / 20 < 0.05  # some 2 ms where nothing else runs
+
+
+def test_missing_known_ahead_values_are_noted(panel: Panel, model: LightGBMForecaster) -> None:
+    assert ask(model, ForecastRequest(HORIZON)).notes == ()
+    bare = model.update(replace(panel, future=Future(0, {})))
+    assert ask(bare, ForecastRequest(3)).notes == ("price: last known value used where none is known ahead",)
+
+
+def test_a_new_series_gets_a_forecast_from_what_it_has_in_common(panel: Panel, model: LightGBMForecaster) -> None:
+    n = panel.n_series
+    price = np.full((1, HORIZON), 1.0, dtype=np.float32)
+    grown = replace(
+        panel,
+        keys=(*panel.keys, ("t",)),
+        offsets=np.append(panel.offsets, panel.offsets[-1] + 1),
+        y=np.append(panel.y, np.float32(np.nan)),
+        known={"price": np.append(panel.known["price"], np.float32(1.0))},
+        future=Future(HORIZON, {"price": np.concatenate([panel.future.columns["price"], price])}),
+    )
+    mean = ask(model.update(grown), ForecastRequest(HORIZON)).mean
+    assert 0.1 * panel.y.mean() < mean[n].mean() < 10 * panel.y.mean()
+    np.testing.assert_array_equal(mean[:n], ask(model.update(panel), ForecastRequest(HORIZON)).mean)
+
+
+def test_forecasts_go_with_the_size_of_the_series(panel: Panel) -> None:
+    """In another unit the same sales give the same forecast, in that unit."""
+    context = FitContext(HORIZON)
+    plain = ask(LightGBMForecaster(trees=30).fit(panel, context), ForecastRequest(HORIZON)).mean
+    large = replace(panel, y=panel.y * np.float32(1024))
+    scaled = ask(LightGBMForecaster(trees=30).fit(large, context), ForecastRequest(HORIZON)).mean / 1024
+    # not the same bits: equally good splits fall out otherwise after rounding
+    assert np.abs(scaled - plain).sum() < 0.05 * plain.sum()
+
+
+def test_targets_below_zero_are_learnt_by_squared_error() -> None:
+    panel = example_panels()["monthly balance"]
+    model = LightGBMForecaster(trees=30).fit(panel, FitContext(6))
+    assert model.learned()["objective"] == "regression"
+    with pytest.raises(ModelError, match="no negative target"):
+        LightGBMForecaster(objective="tweedie").fit(panel, FitContext(6))
+    with pytest.raises(ModelError) as caught:
+        LightGBMForecaster(objective="tweedy").fit(panel, FitContext(6))
+    assert "'tweedie'" in caught.value.hint
+
+
+def test_a_panel_without_any_value_is_an_error(panel: Panel) -> None:
+    with pytest.raises(ModelError, match="no target"):
+        LightGBMForecaster().fit(replace(panel, y=np.full_like(panel.y, np.nan)), FitContext(3))
+
+
+def test_rows_are_bounded_and_the_newest_are_kept(panel: Panel) -> None:
+    model = LightGBMForecaster(trees=2, max_rows=1000).fit(panel, FitContext(HORIZON))
+    assert 900 <= model.learned()["rows"] <= 1000
+    old = panel.index_of_rows() < panel.cutoff - 25 - HORIZON - model.memory
+    changed = replace(panel, y=np.where(old, np.float32(500), panel.y))
+    other = LightGBMForecaster(trees=2, max_rows=1000).fit(changed, FitContext(HORIZON))
+    assert other.learned_.booster.text == model.learned_.booster.text
+
+
+def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model: LightGBMForecaster) -> None:
+    answer = ask(model, ForecastRequest(3, (99.9,)))
+    assert np.isnan(answer.lower[99.9]).any()
+    assert any("99.9 %" in note for note in answer.notes)
+    short = LightGBMForecaster(trees=2).fit(panel.tail(30), FitContext(HORIZON))
+    answer = ask(short, ForecastRequest(3, (80.0,)))
+    assert np.isnan(answer.lower[80.0]).all()
+    assert answer.notes
+
+
+@pytest.mark.parametrize("name", ["booster.txt", "model.json", "panel/head.json", "panel/y.npy", "errors/scores.npy"])
+def test_damaged_files_are_an_error(model: LightGBMForecaster, tmp_path: Path, name: str) -> None:
+    model.save(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 3])
+    with pytest.raises(ModelError):
+        LightGBMForecaster.load(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ModelError) as caught:
+        LightGBMForecaster.load(tmp_path)
+    assert caught.value.hint
+
+
+def test_loading_and_asking_is_light(model: LightGBMForecaster, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from everloop.models.asking import ask\n"
+        "from everloop.models.catalog import forecaster_class\n"
+        "from everloop.models.forecaster import ForecastRequest\n"
+        "model = forecaster_class('lightgbm').load(Path(sys.argv[1]))\n"
+        "ask(model, ForecastRequest(14, (80.0,)))\n"
+        "heavy = ('lightgbm', 'pandas', 'sklearn', 'polars', 'scipy', 'pyarrow', 'mlflow', 'joblib')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
