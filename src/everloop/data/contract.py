@@ -8,7 +8,7 @@ the whole, and are said as warnings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandera.polars as pa
@@ -91,11 +91,11 @@ class Contract:
         return tuple(said)
 
     def _empty_targets(self, rows: pl.DataFrame, unreadable: set[str]) -> list[tuple[pl.Series, str]]:
-        """A row of the past says its target; one of the future may leave it open."""
+        """A row of a period that is over says its target; one of the present or the future may leave it open."""
         target = self.columns.target
         if target is None or target in unreadable:
             return []
-        is_past = rows[self.columns.time] <= self.now
+        is_past = rows[self.columns.time] <= self.now - timedelta(microseconds=self.frequency.step_us)
         return [((rows[target].is_null() & is_past).fill_null(False), f"empty:{target}")]
 
     def _times(self, rows: pl.DataFrame) -> list[tuple[pl.Series, str]]:

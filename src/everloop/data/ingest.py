@@ -73,13 +73,14 @@ def ingest(project: Project, clock: Clock, *, source: str | None = None, until: 
     # a replay shows an unchanged source day by day: what it has shown before need not be looked at again
     walk = (source_stamp(project, name), project.table)
     since = _shown.get(walk) if until is not None and walk[0] is not None and table.head(project.table) else None
-    run = _Ingestion(project, clock, Columns.of_observations(settings), until=until, since=since)
+    run = _Ingestion(project, clock, Columns.of_observations(settings), until=until, since=since, origin=name)
     result = run.run(chunks, project.table)
     if until is not None:
         _shown[walk] = until
     if settings.future_source and source is None:
         ahead = _chunks(project, settings.future_source, settings.future_query)
-        _Ingestion(project, clock, Columns.of_future(settings), until=None).run(ahead, project.future_table)
+        columns = Columns.of_future(settings)
+        _Ingestion(project, clock, columns, until=None, origin=settings.future_source).run(ahead, project.future_table)
     return result
 
 
@@ -141,11 +142,13 @@ class _Ingestion:
         since: datetime | None = None,
         partial: bool = False,
         label: str = "source",
+        origin: str = "",
     ) -> None:
         self.project = project
         self.columns = columns
         self.partial = partial
         self.label = label
+        self.origin = origin or label
         self.now = clock.now()
         self.until = None if until is None else until.astimezone(UTC).replace(tzinfo=None)
         self.since = None if since is None else since.astimezone(UTC).replace(tzinfo=None)
@@ -175,7 +178,7 @@ class _Ingestion:
                     contradicted, pl.Series([["duplicate"]] * contradicted.height, dtype=pl.List(pl.String))
                 )
             reasons = self._judge()
-            merged = table.merge(path, self.columns, months, now=self.now)
+            merged = table.merge(path, self.columns, months, now=self.now, origin=self.origin)
             return IngestResult(
                 version=merged.version,
                 added=merged.added,

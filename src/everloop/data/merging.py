@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -27,7 +28,11 @@ class Change:
 
 
 def merge_rows(
-    old: pl.DataFrame | None, rows: pl.DataFrame, columns: Columns, now: datetime
+    old: pl.DataFrame | None,
+    rows: pl.DataFrame,
+    columns: Columns,
+    now: datetime,
+    types: Mapping[str, pl.DataType],
 ) -> tuple[pl.DataFrame, Change]:
     """Rows laid over others of the same month, sorted by series and time.
 
@@ -38,16 +43,18 @@ def merge_rows(
         rows: the new rows, keys unique.
         columns: the table's columns.
         now: when the new rows came.
+        types: the columns' types, for those that are missing here and there.
     """
     stamp = pl.lit(now.astimezone(UTC).replace(tzinfo=None)).cast(pl.Datetime("us"))
     nothing = pl.lit(None).cast(pl.Datetime("us"))
     if old is None:
-        missing = [pl.lit(None).cast(pl.Float64).alias(name) for name in columns.values if name not in rows.columns]
+        missing = _empty(columns, rows, types)
         known = (
             pl.when(pl.col(columns.target).is_not_null()).then(stamp).otherwise(nothing) if columns.target else nothing
         )
         fresh = rows.with_columns(missing).select(*columns.all, stamp.alias(INGESTED_AT), known.alias(KNOWN_AT))
         return fresh.sort(columns.key), Change(rows.height, 0, 0)
+    old = old.with_columns(_empty(columns, old, types))
     values = [name for name in columns.values if name in rows.columns]
     new = rows.select(*columns.key, *[pl.col(name).alias(name + _NEW) for name in values], pl.lit(True).alias(_NEW))
     joined = old.join(new, on=columns.key, how="full", coalesce=True)
@@ -73,6 +80,12 @@ def merge_rows(
     )
     change = Change(*(int(flags[name][0]) for name in ("added", "corrected", "unchanged")))
     return merged.select(*columns.all, INGESTED_AT, KNOWN_AT).sort(columns.key), change
+
+
+def _empty(columns: Columns, rows: pl.DataFrame, types: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    """The value columns that rows lack, without values."""
+    missing = [name for name in columns.values if name not in rows.columns]
+    return [pl.lit(None).cast(types.get(name, pl.Float64())).alias(name) for name in missing]
 
 
 def content_digest(rows: pl.DataFrame, columns: Columns) -> str:

@@ -42,7 +42,9 @@ __all__ = [
 
 _META = "everloop"
 _ATTEMPTS = 5
-_INPUTS_KEPT = 8
+_ORIGINS_KEPT = 8
+_CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
+"""Delta drops old entries of its log by default; here they are the versions' description."""
 
 
 class Months(Protocol):
@@ -133,16 +135,16 @@ def read_periods(
         raise NotFoundError(
             "dataset_missing", f"there is no table in {path}", hint="bring data: everloop ingest", path=str(path)
         )
-    for month in sorted(_description(table).months):
+    files = _files(table)
+    for month in sorted(files):
         if month >= first:
-            yield month, _read_month(table, month, columns)
+            yield month, _read_files(files[month], columns)
 
 
 def schema(path: Path) -> dict[str, pl.DataType]:
-    """The columns of the newest version with their types."""
-    months = read_periods(path)
-    _, first = next(iter(months))
-    return dict(first.schema)
+    """The columns of the newest version with their types, none where there is no table."""
+    table = _open(path)
+    return {} if table is None else _types(table)
 
 
 def earliest(path: Path, time: str) -> datetime | None:
@@ -156,9 +158,9 @@ def earliest(path: Path, time: str) -> datetime | None:
 def last_known(path: Path, time: str, target: str, *, version: int | None = None) -> datetime | None:
     """The latest time that has a target."""
     opened = _open(path, version)
-    months = sorted(_description(opened).months, reverse=True) if opened is not None else []
-    for month in months:
-        found = _read_month(opened, month, [time, target]).drop_nulls(target)[time].max() if opened else None
+    files = _files(opened) if opened is not None else {}
+    for month in sorted(files, reverse=True):
+        found = _read_files(files[month], [time, target]).drop_nulls(target)[time].max()
         if isinstance(found, datetime):
             return found
     return None
@@ -174,11 +176,12 @@ def series(path: Path, columns: Columns) -> pl.DataFrame:
     return pl.DataFrame(schema=dict.fromkeys(names, pl.String)) if found is None else found
 
 
-def merge(path: Path, columns: Columns, months: Months, *, now: datetime) -> Merge:
+def merge(path: Path, columns: Columns, months: Months, *, now: datetime, origin: str = "") -> Merge:
     """Merge rows into a table, in one atomic commit.
 
     A row that is there already is corrected by what the new one says; an empty value never overwrites a known
-    one. Where nothing changes, no version is made.
+    one. Where nothing changes, no version is made. A month for which the origin says just what it said last brings
+    no news: what others have corrected since then stays.
 
     Args:
         path: the table's folder; made where it is missing.
@@ -186,13 +189,14 @@ def merge(path: Path, columns: Columns, months: Months, *, now: datetime) -> Mer
         months: the new rows by month (``"2011-12"``), keys unique; each frame may lack value columns. It is
             gone through more than once.
         now: the clock's time.
+        origin: what the rows come from.
 
     Raises:
         ConflictError: others kept changing the same months at the same time.
     """
     for _ in range(_ATTEMPTS):
         try:
-            return _merge_once(path, columns, months, now)
+            return _merge_once(path, columns, months, now, digest_json(origin)[:16])
         except CommitFailedError:
             continue  # somebody else committed first: merge into what is there now
     raise ConflictError(
@@ -200,62 +204,121 @@ def merge(path: Path, columns: Columns, months: Months, *, now: datetime) -> Mer
     )
 
 
-def _merge_once(path: Path, columns: Columns, months: Months, now: datetime) -> Merge:
+def _merge_once(path: Path, columns: Columns, months: Months, now: datetime, origin: str) -> Merge:
     table = _open(path)
     present = _description(table) if table is not None else None
-    digests, counts = (dict(present.months), dict(present.counts)) if present else ({}, {})
-    inputs = dict(present.inputs) if present else {}
-    added = corrected = unchanged = 0
-    sources: list[str] = []
     with FrameStack() as touched:
-        names: list[str] = []
+        draft = _Draft(columns, now, table, present, touched)
         for month, rows in months:
-            source = content_digest(rows, columns)
-            sources.append(source)
-            if source in inputs.get(month, ()):
-                unchanged += rows.height  # these very rows were merged before
-                continue
-            inputs[month] = [*inputs.get(month, []), source][-_INPUTS_KEPT:]
-            old = _read_month(table, month, None) if table is not None else None
-            merged, change = merge_rows(old, rows, columns, now)
-            added, corrected, unchanged = (
-                added + change.added,
-                corrected + change.corrected,
-                unchanged + change.unchanged,
-            )
-            if change.added or change.corrected:
-                digests[month], counts[month] = content_digest(merged, columns), merged.height
-                touched.push(merged.with_columns(pl.lit(month).alias(PERIOD)))
-                names.append(month)
-        if not names:
+            draft.take(month, rows, origin)
+        if not draft.touched:
             if table is None or present is None:
                 raise DataError("dataset_empty", "there are no rows to make a table of", hint="is the source empty?")
-            return Merge(_version(table.version(), present), 0, 0, unchanged, is_changed=False)
-        description = _Description(
-            digest=digest_json(sorted(digests.items())),
-            rows=sum(counts.values()),
-            at=now.astimezone(UTC).isoformat(),
-            source=digest_json(sources),
-            months=digests,
-            counts=counts,
-            inputs=inputs,
-        )
-        # the description is of this very version, so the commit may not be moved onto somebody else's
-        properties = CommitProperties(custom_metadata={_META: json.dumps(asdict(description))}, max_commit_retries=0)
-        if table is None:
-            write_deltalake(path, touched.reader(), mode="error", partition_by=[PERIOD], commit_properties=properties)
-        else:
-            replaced = f"{PERIOD} IN ({', '.join(repr(name) for name in names)})"
-            write_deltalake(table, touched.reader(), mode="overwrite", predicate=replaced, commit_properties=properties)
+            return Merge(_version(table.version(), present), 0, 0, draft.unchanged, is_changed=False)
+        _write(path, table, draft)
     made = _open(path)
     if made is None:
         raise NotFoundError("dataset_missing", f"the table {path} vanished while it was written")
-    return Merge(_version(made.version(), _description(made)), added, corrected, unchanged, is_changed=True)
+    version = _version(made.version(), _description(made))
+    return Merge(version, draft.added, draft.corrected, draft.unchanged, is_changed=True)
+
+
+class _Draft:
+    """What a commit is going to say: months merged so far, and what changed in them."""
+
+    def __init__(
+        self,
+        columns: Columns,
+        now: datetime,
+        table: DeltaTable | None,
+        present: _Description | None,
+        stack: FrameStack,
+    ) -> None:
+        self.columns = columns
+        self.now = now
+        self.files = _files(table) if table is not None else {}
+        self.types = _types(table) if table is not None else {}
+        self.stack = stack
+        self.digests = dict(present.months) if present else {}
+        self.counts = dict(present.counts) if present else {}
+        self.inputs = dict(present.inputs) if present else {}
+        self.sources: list[str] = []
+        self.touched: list[str] = []
+        self.added = self.corrected = self.unchanged = 0
+
+    def take(self, month: str, rows: pl.DataFrame, origin: str) -> None:
+        """Merge the new rows of a month."""
+        source = content_digest(rows, self.columns)
+        self.sources.append(source)
+        said = self.inputs.get(month, {})
+        if said.get(origin) == source:
+            self.unchanged += rows.height
+            return
+        latest = [(name, digest) for name, digest in said.items() if name != origin][1 - _ORIGINS_KEPT :]
+        self.inputs[month] = dict([*latest, (origin, source)])
+        types = {**rows.schema, **self.types}
+        old = _read_files(self.files[month], None) if month in self.files else None
+        merged, change = merge_rows(old, rows, self.columns, self.now, types)
+        self.added += change.added
+        self.corrected += change.corrected
+        self.unchanged += change.unchanged
+        if change.added or change.corrected:
+            self.digests[month], self.counts[month] = content_digest(merged, self.columns), merged.height
+            self.stack.push(merged.with_columns(pl.lit(month).alias(PERIOD)))
+            self.touched.append(month)
+
+    def description(self) -> _Description:
+        """What the commit says of its version."""
+        return _Description(
+            digest=digest_json(sorted(self.digests.items())),
+            rows=sum(self.counts.values()),
+            at=self.now.astimezone(UTC).isoformat(),
+            source=digest_json(self.sources),
+            months=self.digests,
+            counts=self.counts,
+            inputs=self.inputs,
+        )
+
+
+def _write(path: Path, table: DeltaTable | None, draft: _Draft) -> None:
+    """Commit the touched months.
+
+    Raises:
+        CommitFailedError: somebody else committed first.
+    """
+    said = json.dumps(asdict(draft.description()))
+    # the description is of this very version, so the commit may not be moved onto somebody else's
+    properties = CommitProperties(custom_metadata={_META: said}, max_commit_retries=0)
+    rows = draft.stack.reader()
+    if table is not None:
+        months = ", ".join(repr(name) for name in draft.touched)
+        write_deltalake(
+            table,
+            rows,
+            mode="overwrite",
+            predicate=f"{PERIOD} IN ({months})",
+            schema_mode="merge",
+            commit_properties=properties,
+        )
+        return
+    try:
+        write_deltalake(
+            path,
+            rows,
+            mode="error",
+            partition_by=[PERIOD],
+            configuration=_CONFIGURATION,
+            commit_properties=properties,
+        )
+    except DeltaError as error:
+        if _open(path) is None:
+            raise
+        raise CommitFailedError(str(error)) from error  # somebody else made the table meanwhile
 
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What a commit says of the version it makes; ``inputs`` are the digests of what was last merged by month."""
+    """What a commit says of the version it makes; ``inputs`` tells by month and origin what was last merged."""
 
     digest: str
     rows: int
@@ -263,7 +326,7 @@ class _Description:
     source: str
     months: dict[str, str]
     counts: dict[str, int]
-    inputs: dict[str, list[str]]
+    inputs: dict[str, dict[str, str]]
 
 
 def _open(path: Path, version: int | None = None) -> DeltaTable | None:
@@ -309,8 +372,29 @@ def _version(number: int, description: _Description) -> DatasetVersion:
     )
 
 
-def _read_month(table: DeltaTable, month: str, columns: list[str] | None) -> pl.DataFrame:
-    data = table.to_pyarrow_table(partitions=[(PERIOD, "=", month)], columns=columns)
-    frame = pl.from_arrow(data)
-    assert isinstance(frame, pl.DataFrame)
-    return frame.drop(PERIOD) if PERIOD in frame.columns else frame
+def _files(table: DeltaTable) -> dict[str, list[str]]:
+    """The files of each month."""
+    actions = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", f"partition.{PERIOD}")
+    root = Path(unquote(urlparse(table.table_uri).path))
+    found: dict[str, list[str]] = {}
+    for path, month in actions.iter_rows():
+        found.setdefault(month, []).append(str(root / unquote(path)))
+    return found
+
+
+def _read_files(paths: list[str], columns: list[str] | None) -> pl.DataFrame:
+    """The rows of a month; columns that came into the table later are empty."""
+    parts = []
+    for path in paths:
+        present = pl.read_parquet_schema(path)
+        names = [name for name in present if columns is None or name in columns]
+        frame = pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
+        missing = [name for name in columns or [] if name not in present]
+        parts.append(frame.with_columns(pl.lit(None).alias(name) for name in missing))
+    return pl.concat(parts, how="diagonal_relaxed").select(columns or pl.all())
+
+
+def _types(table: DeltaTable) -> dict[str, pl.DataType]:
+    """The types of a table's columns."""
+    kinds = {"string": pl.String(), "double": pl.Float64(), "timestamp_ntz": pl.Datetime("us")}
+    return {each.name: kinds[str(each.type.type)] for each in table.schema().fields if each.name != PERIOD}
