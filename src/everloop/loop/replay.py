@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import time_ns
 
 from everloop.core.clock import ManualClock
 from everloop.core.errors import UsageError
@@ -86,8 +87,8 @@ def open_replay(project: Project, plan: ReplayPlan, *, home: Path | None = None,
         home: the world's folder, by default named by the days.
         fresh: throw away what an earlier replay left there; otherwise it goes on from there.
     """
-    folder = home or project.home / "replays" / f"{plan.first}_{plan.last}"
-    if fresh and folder.exists():
+    folder = home or _world(project.home / "replays", plan, fresh=fresh)
+    if home is not None and fresh and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = project.settings.model_copy(
@@ -101,6 +102,17 @@ def open_replay(project: Project, plan: ReplayPlan, *, home: Path | None = None,
     world = replace(project, settings=settings, home=folder)
     start = datetime.combine(plan.first, time(plan.hour), tzinfo=UTC)
     return Replay(world, open_store(world.store_url, fsync=False), ManualClock(start))
+
+
+def _world(parent: Path, plan: ReplayPlan, *, fresh: bool) -> Path:
+    """The folder of a replay's world: a new name each time, since libraries remember databases by their path."""
+    name = f"{plan.first}_{plan.last}"
+    earlier = sorted(parent.glob(f"{name}-*"))
+    if not fresh and earlier:
+        return earlier[-1]
+    for each in earlier:
+        shutil.rmtree(each)
+    return parent / f"{name}-{time_ns():x}"
 
 
 def replay(
