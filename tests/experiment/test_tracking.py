@@ -146,7 +146,8 @@ def test_importing_the_door_imports_no_mlflow() -> None:
         "everloop.release.build",
         "everloop.release.promotion",
     ]
-    script = f"import sys, {', '.join(modules)}\nheavy = {{'mlflow', 'pandas', 'matplotlib', 'sklearn'}} & set(sys.modules)\nprint(heavy)"
+    script = f"import sys, {', '.join(modules)}\n"
+    script += "heavy = {'mlflow', 'pandas', 'matplotlib', 'sklearn'} & set(sys.modules)\nprint(heavy)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars
+import polars as pl
 from mlflow import MlflowClient
 
 from everloop.core.clock import ManualClock
@@ -23,8 +23,7 @@ from everloop.release import build, flavor, promotion
 from everloop.store.engine import open_store
 from everloop.validate import plots
 
-
-IMPORTED_BEFORE_THE_FORKS = (polars, flavor, plots)
+IMPORTED_BEFORE_THE_FORKS = (pl, flavor, plots)
 
 
 def die(*_arguments: Any, **_options: Any) -> None:

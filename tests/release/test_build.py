@@ -44,7 +44,7 @@ def test_the_bundle_is_whole_and_verified(
     assert [(each.name, each.type, each.required) for each in manifest.inputs] == [
         ("store", "string", True),
         ("item", "string", True),
-        ("date", "time", True),
+        ("date", "time", False),
         ("price", "number", False),
     ]
     assert digest_bytes((release.folder / "lock.txt").read_bytes()) == manifest.provenance.lock_digest

@@ -144,10 +144,10 @@ def _draft(
 
 
 def _inputs(project: Project, panel: Panel) -> tuple[Field, ...]:
-    """The columns of a request: the series and the time must be there, known-ahead values may."""
+    """The columns of a request: the series must be there, the time and known-ahead values may."""
     settings = project.settings.data
     fields = [Field(name, "string", required=True) for name in settings.series]
-    fields.append(Field(settings.time, "time", required=True))
+    fields.append(Field(settings.time, "time", required=False))
     for name in settings.known_ahead:
         texts = panel.categories.get(name, ())
         fields.append(Field(name, "string" if texts else "number", required=False, categories=tuple(texts)))

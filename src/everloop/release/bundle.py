@@ -22,6 +22,8 @@ from everloop.release.manifest import MANIFEST_FILE, Manifest
 __all__ = ["MODEL_FOLDER", "Release", "load_model", "model_digest", "open_release"]
 
 MODEL_FOLDER = "model"
+_REGISTRY_NOTE = "registered_model_meta"
+"""What MLflow writes beside a model that it loads by its registered name: name and version, no code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def open_release(folder: Path, *, digest: str | None = None) -> Release:
     manifest = Manifest.from_bytes(content)
     files = digest_tree(folder)
     files.pop(MANIFEST_FILE)
+    files.pop(_REGISTRY_NOTE, None)
     for name in sorted(set(files) | set(manifest.files)):
         if files.get(name) != manifest.files.get(name):
             state = "missing" if name not in files else "not part of it" if name not in manifest.files else "changed"

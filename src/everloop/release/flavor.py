@@ -59,7 +59,7 @@ def signature_of(manifest: Manifest) -> ModelSignature:
         ColSpec(_TYPES[each.type], each.name, required=each.required) for each in manifest.inputs
     ]
     outputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in manifest.columns.series]
-    outputs += [ColSpec(DataType.datetime, manifest.columns.time), ColSpec(DataType.double, "forecast")]
+    outputs += [ColSpec(DataType.string, manifest.columns.time), ColSpec(DataType.double, "forecast")]
     ends = [f"{end}-{level:g}" for level in manifest.levels for end in ("lo", "hi")]
     outputs += [ColSpec(DataType.double, name, required=False) for name in ends]
     params = [

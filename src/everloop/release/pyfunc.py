@@ -29,7 +29,8 @@ class ReleaseModel:
         """Forecasts for the rows of a frame: the series' columns, the time, and known-ahead values.
 
         Args:
-            model_input: one row for each forecast asked.
+            model_input: one row for each series, or, with the time column, for each forecast asked; see
+                :func:`everloop.models.scoring.score_rows`.
             params: ``horizon`` in steps and ``levels`` in percent.
         """
         import pandas as pd  # MLflow has imported it already; everloop's own start path has no need of it
@@ -39,7 +40,7 @@ class ReleaseModel:
         horizon = int(given.get("horizon", manifest.horizon))
         levels = tuple(float(level) for level in given.get("levels", manifest.levels))
         columns = {str(name): model_input[name].tolist() for name in model_input.columns}
-        scored = score_rows(self.model, columns, horizon=horizon, levels=levels, time_name=manifest.columns.time)
+        scored = score_rows(self.model, columns, horizon=horizon, levels=levels, time=manifest.columns.time)
         return pd.DataFrame(scored)
 
 
