@@ -113,7 +113,12 @@ class Answerer:
         return answer
 
     def answer_batch(
-        self, role: Role = "champion", *, prediction_id: str | None = None, twin: str | None = None
+        self,
+        role: Role = "champion",
+        *,
+        prediction_id: str | None = None,
+        twin: str | None = None,
+        query: ForecastQuery | None = None,
     ) -> Answer:
         """The base scenario of every series in one prediction.
 
@@ -121,13 +126,14 @@ class Answerer:
             role: who answers; a challenger's answer is stored as a shadow.
             prediction_id: the id to store it under, a new one by default.
             twin: for a challenger, the id of the champion's answer.
+            query: another horizon or other levels than the settings'; it is not bound by ``serve.max_series``.
 
         Raises:
             UnavailableError: nobody has the role, or the store does not answer.
             ModelError: the model fails.
         """
         answer, prediction = self.compute(
-            ForecastQuery(),
+            query or ForecastQuery(),
             self.served(role),
             kind="batch",
             role="champion" if role == "champion" else "shadow",

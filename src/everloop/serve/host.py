@@ -15,17 +15,16 @@ from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.project import Project
 from everloop.serve.served import Served, Wanted, load_served, wanted_in
+from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.deployments import Role
 from everloop.store.engine import Store
-from everloop.store.events import record_event
-from everloop.store.marks import delete_mark, get_mark, set_mark
 
 __all__ = ["Host", "Serving", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
 ROLES: tuple[Role, ...] = ("champion", "challenger")
-_ALERT = "alert:serve_load"
+_ALERTS: dict[Role, str] = {"champion": "champion_load", "challenger": "challenger_load"}
 _RETRY_POLLS = 30
 
 
@@ -160,29 +159,29 @@ class Host:
 
     def _raise_alert(self, role: Role, wanted: Wanted, current: Served | None, error: EverloopError) -> None:
         """An alert in the store: once, however often and by however many workers the load is tried."""
-        name = f"{_ALERT}:{role}"
         kept = f"{current.release.digest[:12]} stays in charge" if current else "nothing is in charge"
         message = f"the {role} {wanted.release[:12]} cannot be loaded: {error.message}; {kept}"
-        _log.error("%s", message)
-        now = self._clock.now()
+        evidence = error.to_dict() | {"release": wanted.release, "state": wanted.state, "role": role}
         try:
             with self._store.write() as tx:
-                known = get_mark(tx, name)
-                mark = {"message": message, "hint": error.hint, "since": known["since"] if known else now.isoformat()}
-                if known and known["message"] == message:
-                    return
-                set_mark(tx, name, mark, at=now)
-                evidence = error.to_dict() | {"release": wanted.release, "state": wanted.state, "role": role}
-                record_event(tx, now, "alert", message, actor="serve", subject=wanted.release, evidence=evidence)
+                is_new = raise_alert(
+                    tx,
+                    _ALERTS[role],
+                    message,
+                    at=self._clock.now(),
+                    actor="serve",
+                    hint=error.hint,
+                    subject=wanted.release,
+                    evidence=evidence,
+                )
+            if is_new:
+                _log.error("%s", message)
         except UnavailableError as failure:
-            _log.warning("the alert cannot be stored: %s", failure)
+            _log.warning("%s, and the alert cannot be stored: %s", message, failure)
 
     def _clear_alert(self, role: Role) -> None:
-        name = f"{_ALERT}:{role}"
         try:
             with self._store.write() as tx:
-                if delete_mark(tx, name):
-                    message = f"the {role} can be loaded again"
-                    record_event(tx, self._clock.now(), "cleared", message, actor="serve", subject="serve_load")
+                clear_alert(tx, _ALERTS[role], at=self._clock.now(), actor="serve")
         except UnavailableError as failure:
             _log.warning("the end of an alert cannot be stored: %s", failure)
