@@ -83,7 +83,7 @@ def test_outcomes_that_were_told_reach_the_table(kiosk: Kiosk) -> None:
     assert kinds(report) == ["ingested"]
     assert report.live is not None
     assert report.live.accuracy.n == 1
-    assert "1 new" in report.events[0].message
+    assert "1 corrected" in report.events[0].message, "its row was there, with the promotion known ahead"
 
 
 def test_a_stage_that_fails_raises_one_alert_and_clears_it(kiosk: Kiosk) -> None:
