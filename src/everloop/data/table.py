@@ -8,7 +8,7 @@ reading it; the digest depends on the rows alone, not on their order, on files, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,10 +135,10 @@ def read_periods(
         raise NotFoundError(
             "dataset_missing", f"there is no table in {path}", hint="bring data: everloop ingest", path=str(path)
         )
-    files = _files(table)
+    files, types = _files(table), _types(table)
     for month in sorted(files):
         if month >= first:
-            yield month, _read_files(files[month], columns)
+            yield month, _read_files(files[month], columns, types)
 
 
 def schema(path: Path) -> dict[str, pl.DataType]:
@@ -160,7 +160,7 @@ def last_known(path: Path, time: str, target: str, *, version: int | None = None
     opened = _open(path, version)
     files = _files(opened) if opened is not None else {}
     for month in sorted(files, reverse=True):
-        found = _read_files(files[month], [time, target]).drop_nulls(target)[time].max()
+        found = _read_files(files[month], [time, target], {}).drop_nulls(target)[time].max()
         if isinstance(found, datetime):
             return found
     return None
@@ -257,7 +257,7 @@ class _Draft:
         latest = [(name, digest) for name, digest in said.items() if name != origin][1 - _ORIGINS_KEPT :]
         self.inputs[month] = dict([*latest, (origin, source)])
         types = {**rows.schema, **self.types}
-        old = _read_files(self.files[month], None) if month in self.files else None
+        old = _read_files(self.files[month], None, self.types) if month in self.files else None
         merged, change = merge_rows(old, rows, self.columns, self.now, types)
         self.added += change.added
         self.corrected += change.corrected
@@ -382,16 +382,18 @@ def _files(table: DeltaTable) -> dict[str, list[str]]:
     return found
 
 
-def _read_files(paths: list[str], columns: list[str] | None) -> pl.DataFrame:
+def _read_files(paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
     """The rows of a month; columns that came into the table later are empty."""
+    wanted = columns or [*types]
     parts = []
     for path in paths:
         present = pl.read_parquet_schema(path)
-        names = [name for name in present if columns is None or name in columns]
+        names = [name for name in wanted if name in present]
         frame = pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
-        missing = [name for name in columns or [] if name not in present]
-        parts.append(frame.with_columns(pl.lit(None).alias(name) for name in missing))
-    return pl.concat(parts, how="diagonal_relaxed").select(columns or pl.all())
+        missing = [name for name in wanted if name not in present]
+        empty = [pl.lit(None).cast(types.get(name, pl.Float64())).alias(name) for name in missing]
+        parts.append(frame.with_columns(empty).select(wanted))
+    return pl.concat(parts)
 
 
 def _types(table: DeltaTable) -> dict[str, pl.DataType]:
