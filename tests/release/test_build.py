@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +91,19 @@ def test_the_same_content_is_the_same_release(
     other = release_of(project, make_panel(seed=2))
     assert first.digest == again.digest != other.digest
     assert len(list(project.releases.iterdir())) == 2
+
+
+def test_what_a_killed_build_left_is_swept_after_a_day(
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel], release_of: Callable[..., Release]
+) -> None:
+    project = make_project()
+    old, young = project.releases / ".making-old", project.releases / ".making-young"
+    for folder in (old, young):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    release_of(project, make_panel())
+    assert not old.exists()
+    assert young.exists()
 
 
 @pytest.mark.parametrize(

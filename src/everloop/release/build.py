@@ -9,6 +9,8 @@ metrics and gates) is that earlier one, so a second run finishes what the first 
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["build_release"]
 
 _OWN = ("created_at", "run_id", "files")
+_LEFTOVER_SECONDS = 86_400
 _PICKLES = (".pkl", ".pickle", ".joblib")
 
 
@@ -188,6 +191,7 @@ def _write(
 ) -> Release:
     from everloop.release.flavor import write_flavor  # imports MLflow, which whoever only reads releases need not
 
+    _sweep(project.releases)
     with appearing_folder(project.releases) as (folder, name):
         (folder / MODEL_FOLDER).mkdir()
         fitted.model.save(folder / MODEL_FOLDER)
@@ -210,6 +214,13 @@ def _write(
         (folder / MANIFEST_FILE).write_bytes(content)
         name.append(digest_bytes(content))
     return open_release(project.releases / name[0], digest=name[0])
+
+
+def _sweep(parent: Path) -> None:
+    """Delete what builds left half-written when they were killed; a living one is younger than this."""
+    for path in parent.glob(".making-*"):
+        if time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:  # the file system's clock, not the loop's
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _write_evidence(folder: Path, examination: Examination, panel: Panel) -> None:

@@ -19,7 +19,7 @@ from everloop.store.events import list_events, record_event
 if TYPE_CHECKING:
     from everloop.experiment.mlflow_tracker import Tracker
 
-__all__ = ["Promotion", "failed_gates", "promote", "rollback", "withdraw_challenger"]
+__all__ = ["Promotion", "failed_gates", "previous_champion", "promote", "rollback", "withdraw_challenger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +127,11 @@ def rollback(
         IntegrityError: its bundle was changed.
         UsageError: somebody else changed the champion in the meantime.
     """
-    with store.read() as tx:
-        line = _line_of_champions(tx)
-    if len(line) < 2:
-        raise NotFoundError(
-            "rollback_nowhere",
-            "there is no previous champion to go back to",
-            hint="promote a release: everloop promote DIGEST; list them: everloop release --list",
-        )
-    current, target = line[-1], line[-2]
+    current, target = previous_champion(store)
     open_release(project.releases / target, digest=target)
     now = clock.now()
     with store.write() as tx:
-        if _line_of_champions(tx) != line:
+        if _line_of_champions(tx)[-2:] != [target, current]:
             raise UsageError(
                 "rollback_raced", "the champion was changed at the same time", hint="look again: everloop status"
             )
@@ -151,6 +143,23 @@ def rollback(
     return Promotion(
         "champion", target, current, True, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
     )
+
+
+def previous_champion(store: Store) -> tuple[str, str]:
+    """The digests of the champion and of the one that a rollback would put in charge.
+
+    Raises:
+        NotFoundError: there is no previous champion.
+    """
+    with store.read() as tx:
+        line = _line_of_champions(tx)
+    if len(line) < 2:
+        raise NotFoundError(
+            "rollback_nowhere",
+            "there is no previous champion to go back to",
+            hint="promote a release: everloop promote DIGEST; list them: everloop release --list",
+        )
+    return line[-1], line[-2]
 
 
 def withdraw_challenger(

@@ -1,0 +1,106 @@
+"""``everloop release``: what was released."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import msgspec
+import typer
+
+from everloop.cli.examinations import print_gates
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.output import number, percent, print_json, print_record, print_table, say
+from everloop.core.project import Project
+from everloop.release.bundle import open_release
+from everloop.store.deployments import ReleaseRow, find_release, in_role, list_releases
+from everloop.store.engine import Store
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(help="A digest, the beginning of one, 'champion' or 'challenger'.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List releases; so it does without a name too.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="How many of the newest are listed.", min=1)] = 20,
+    project: ProjectOption = None,
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List releases, or show one with its metrics, gates and lineage after verifying every file of its bundle.
+
+    Example: everloop release champion
+    """
+    with opened(project, set_) as (found, store):
+        if name is None or list_:
+            _list(store, limit, as_json=as_json)
+        else:
+            _show(found, store, name, as_json=as_json)
+
+
+def _list(store: Store, limit: int, *, as_json: bool) -> None:
+    with store.read() as tx:
+        rows = list_releases(tx, limit=limit)
+        roles = {in_role(tx, "champion"): "champion", in_role(tx, "challenger"): "challenger"}
+    if as_json:
+        print_json([asdict(row) | {"role": roles.get(row.digest)} for row in rows])
+        return
+    if not rows:
+        say("no releases yet; make one: everloop train")
+        return
+    table = [
+        (
+            row.digest[:12],
+            row.candidate,
+            row.created_at,
+            row.dataset_version,
+            _value(row),
+            _skill(row),
+            _gates(row),
+            roles.get(row.digest, ""),
+        )
+        for row in rows
+    ]
+    print_table(("release", "candidate", "at", "data", "metric", "better than naive by", "gates", "role"), table)
+
+
+def _show(project: Project, store: Store, name: str, *, as_json: bool) -> None:
+    with store.read() as tx:
+        row = find_release(tx, name)
+    release = open_release(project.releases / row.digest, digest=row.digest)
+    manifest = release.manifest
+    if as_json:
+        print_json(asdict(row) | {"manifest": msgspec.to_builtins(manifest), "folder": release.folder})
+        return
+    provenance = manifest.provenance
+    print_record(
+        {
+            "release": row.digest,
+            "model": row.model_digest,
+            "candidate": f"{row.candidate} ({manifest.model_class})",
+            "made": row.created_at,
+            "run": row.run_id,
+            "data": f"version {row.dataset_version} ({row.dataset_digest[:12]}), up to {row.cutoff:%Y-%m-%d}",
+            "code": (provenance.git_commit[:12] or "not under git") + (" with changes" if provenance.git_dirty else ""),
+            _metric(row): f"{_value(row)}, {_skill(row)} better than the seasonal naive",
+            "bundle": f"{release.folder} (verified)",
+        }
+    )
+    print_gates(row.gates)
+
+
+def _metric(row: ReleaseRow) -> str:
+    return str(row.metrics.get("metric", "wape"))
+
+
+def _value(row: ReleaseRow) -> str:
+    return f"{_metric(row).upper()} {number(row.metrics['candidate'].get(_metric(row)))}"
+
+
+def _skill(row: ReleaseRow) -> str:
+    return percent(row.metrics["skill"].get(_metric(row)))
+
+
+def _gates(row: ReleaseRow) -> str:
+    failed = [gate["name"] for gate in row.gates if not gate["passed"] and gate["severity"] == "error"]
+    return "failed: " + ", ".join(failed) if failed else "passed"
