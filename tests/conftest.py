@@ -7,10 +7,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from everloop.core.project import Project
+from kiosk import kiosk_maker
 
 SEARCH = os.pathsep.join(
     [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
@@ -49,3 +52,9 @@ def postgres_url() -> Iterator[str]:
     finally:
         run(binaries["pg_ctl"], "-D", f"{folder}/data", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def make_kiosk(tmp_path: Path) -> Callable[..., Project]:
+    """Makes small projects with a forecaster of their own."""
+    return kiosk_maker(tmp_path)

@@ -14,8 +14,7 @@ from everloop.core.errors import UsageError
 from everloop.core.project import Project
 from everloop.loop.replay import Replay, ReplayPlan, open_replay, replay
 from everloop.store.schema import predictions
-
-from .conftest import FIRST
+from kiosk import FIRST
 
 
 def walk(project: Project, *, first: int, days: int) -> Replay:

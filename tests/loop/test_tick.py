@@ -20,8 +20,7 @@ from everloop.store.deployments import in_role, list_releases
 from everloop.store.engine import Store, open_store
 from everloop.store.facts import Outcome, add_outcomes, count_facts
 from everloop.store.leases import acquire_lease
-
-from .conftest import at
+from kiosk import at
 
 Kiosk = tuple[LoopContext, ManualClock]
 

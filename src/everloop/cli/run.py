@@ -95,10 +95,10 @@ def as_record(trained: Retraining) -> dict[str, Any]:
         "dataset": {"version": trained.dataset.version, "digest": trained.dataset.digest},
         "candidates": [
             {
-                "candidate": each.candidate,
+                "name": each.candidate,
                 "run_id": each.run_id,
                 "passed": each.passed,
-                **each.summary(),
+                "metrics": each.summary(),
                 "gates": [gate.to_dict() for gate in each.gates],
             }
             for each in trained.examinations

@@ -45,7 +45,8 @@ class Retraining:
         dataset: the data it used.
         examinations: each candidate's backtest and gates, best first.
         release: the new release, ``None`` where no candidate passed.
-        became: ``"champion"``, ``"challenger"``, ``"rejected"`` or ``"known"`` (the same release was there).
+        became: ``"champion"``, ``"challenger"``, ``"rejected"`` or ``"known"`` (the champion is this very
+            model already).
         reason: a sentence for a person.
     """
 
@@ -106,11 +107,16 @@ def retrain(
         return _reject(store, clock, trigger, dataset, examinations, actor)
     best = passed[0]
     progress(0, f"fitting {best.candidate}")
+    fitted = fit_candidate(project, panel, best.candidate)
+    known = _in_charge(project, store)
+    if known is not None and known.manifest.model_digest == fitted.model_digest:
+        reason = f"{best.candidate} gives the very model that is in charge already, release {known.digest[:12]}"
+        return Retraining(trigger, dataset, tuple(examinations), known, "known", reason)
     release = build_release(
         project,
         clock,
         examination=best,
-        fitted=fit_candidate(project, panel, best.candidate),
+        fitted=fitted,
         panel=panel,
         dataset=dataset,
         lineage=lineage,
@@ -185,12 +191,17 @@ def _examine_all(bench: _Bench, clock: Clock, actor: str) -> list[Examination]:
 
 def _champion_reference(bench: _Bench) -> Reference | None:
     """The champion's recipe on the same windows; its own model has seen some of them."""
-    with bench.store.read() as tx:
-        digest = in_role(tx, "champion")
-    if digest is None:
+    champion = _in_charge(bench.project, bench.store)
+    if champion is None:
         return None
-    manifest = open_release(bench.project.releases / digest, digest=digest).manifest
+    manifest = champion.manifest
     return backtest_candidate(bench.project, bench.panel, manifest.candidate, options=manifest.options)
+
+
+def _in_charge(project: Project, store: Store) -> Release | None:
+    with store.read() as tx:
+        digest = in_role(tx, "champion")
+    return None if digest is None else open_release(project.releases / digest, digest=digest)
 
 
 def _same_recipe(project: Project, candidate: str, champion: Reference | None) -> Reference | None:
@@ -221,8 +232,6 @@ def _roll_out(
     """Bring a release into charge, or on trial, as ``release.rollout`` says."""
     with store.read() as tx:
         champion = in_role(tx, "champion")
-    if champion == release.digest:
-        return "known", "the same release is in charge already"
     skill = best.evaluation.skill.get(best.metric)
     shown = "" if skill is None else f", {best.metric.upper()} {skill:.1%} better than the seasonal naive's"
     if champion is None or project.settings.release.rollout == "direct":

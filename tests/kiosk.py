@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pytest
 
 from everloop.core.project import Project, load_project
 
@@ -103,12 +102,11 @@ def sales(days: int = DAYS, *, seed: int = 3) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["shop", "item", "day", "sold", "promo"], orient="row")
 
 
-@pytest.fixture
-def make_kiosk(tmp_path: Path) -> Callable[..., Project]:
-    """Makes a project with ``days`` days of sales."""
+def kiosk_maker(folder: Path) -> Callable[..., Project]:
+    """Makes projects below a folder, with ``days`` days of sales."""
 
     def make(*overrides: str, days: int = DAYS, name: str = "kiosk") -> Project:
-        root = tmp_path / name
+        root = folder / name
         root.mkdir(exist_ok=True)
         (root / "everloop.toml").write_text(SETTINGS, encoding="utf-8")
         (root / "toy.py").write_text(TOY, encoding="utf-8")
