@@ -39,18 +39,36 @@ def ask(model: Forecaster, request: ForecastRequest, *, missing_ahead: Literal["
         ModelError: the model gave another shape, a value that is not finite, or intervals that cross.
     """
     panel = model.series_panel()
-    request = _checked(model, panel, request)
+    series = _series(panel, request)
+    _check_fit(model, panel, request, len(series))
     if missing_ahead == "error":
-        _check_known(panel, request)
-    answer = model.forecast(request)
-    assert request.series is not None  # set by _checked
-    return _verified(_closed(panel, answer), request, request.series)
+        _check_known(panel, request, series)
+    levels = tuple(dict.fromkeys(request.levels))
+    answer = model.forecast(replace(request, series=series, levels=levels))
+    return _verified(_closed(panel, answer), request, series)
 
 
-def _checked(model: Forecaster, panel: Panel, request: ForecastRequest) -> ForecastRequest:
-    """The request with its series spelled out."""
+def _series(panel: Panel, request: ForecastRequest) -> NDArray[np.int64]:
+    """The numbers of the asked series."""
+    if request.series is None:
+        return np.arange(panel.n_series)
+    series = np.asarray(request.series, dtype=np.int64)
+    if series.ndim != 1 or (len(series) and (series.min() < 0 or series.max() >= panel.n_series)):
+        raise RequestError(
+            "series_unknown",
+            f"series are numbered from 0 to {panel.n_series - 1}",
+            hint="find a series' number by its key: panel.position(key)",
+            path="series",
+        )
+    return series
+
+
+def _check_fit(model: Forecaster, panel: Panel, request: ForecastRequest, n: int) -> None:
+    """Raise where horizon, levels or future values do not fit the model."""
     if request.horizon < 1:
-        raise RequestError("horizon", f"a horizon of {request.horizon} steps cannot be", hint="ask at least 1 step")
+        raise RequestError(
+            "horizon", f"a horizon of {request.horizon} steps cannot be", hint="ask at least 1 step", path="horizon"
+        )
     fitted = getattr(model, "horizon_", None)
     if isinstance(fitted, int) and request.horizon > fitted:
         raise RequestError(
@@ -64,15 +82,7 @@ def _checked(model: Forecaster, panel: Panel, request: ForecastRequest) -> Forec
             raise RequestError(
                 "level", f"{level} is not a level in percent", hint="give levels between 0 and 100", path="levels"
             )
-    series = np.arange(panel.n_series) if request.series is None else np.asarray(request.series, dtype=np.int64)
-    if series.ndim != 1 or (len(series) and (series.min() < 0 or series.max() >= panel.n_series)):
-        raise RequestError(
-            "series_unknown",
-            f"series are numbered from 0 to {panel.n_series - 1}",
-            hint="find a series' number by its key: panel.position(key)",
-            path="series",
-        )
-    shape = (len(series), request.horizon)
+    shape = (n, request.horizon)
     for name, values in request.future.items():
         if name not in panel.known:
             raise RequestError(
@@ -89,14 +99,13 @@ def _checked(model: Forecaster, panel: Panel, request: ForecastRequest) -> Forec
             raise RequestError(
                 "future_value", f"a future value of {name!r} is infinite", hint="give numbers", path=f"future.{name}"
             )
-    return replace(request, series=series, levels=tuple(dict.fromkeys(request.levels)))
 
 
-def _check_known(panel: Panel, request: ForecastRequest) -> None:
+def _check_known(panel: Panel, request: ForecastRequest, series: NDArray[np.int64]) -> None:
     """Raise for a known-ahead number that neither the panel nor the request knows."""
-    series, horizon = request.series, request.horizon
+    horizon = request.horizon
     for name in sorted(set(panel.known) - set(panel.categories)):
-        values = np.full((len(series) if series is not None else panel.n_series, horizon), np.nan, dtype=np.float32)
+        values = np.full((len(series), horizon), np.nan, dtype=np.float32)
         if name in panel.future.columns:
             stored = panel.future.columns[name][series, :horizon]
             values[:, : stored.shape[1]] = stored
@@ -104,7 +113,7 @@ def _check_known(panel: Panel, request: ForecastRequest) -> None:
             values = np.where(np.isnan(request.future[name]), values, request.future[name])
         values[:, closed_steps(panel, horizon)] = 0.0
         where = np.argwhere(np.isnan(values))
-        if len(where) and series is not None:
+        if len(where):
             key = join_key(panel.keys[int(series[where[0][0]])])
             raise RequestError(
                 "future_missing",

@@ -35,7 +35,7 @@ class TreeOptions:
 
     def to_lightgbm(self, rows: int) -> dict[str, Any]:
         """LightGBM's own parameters for a number of training rows."""
-        objective = {"objective": "tweedie", "tweedie_variance_power": 1.1} if self.objective == "tweedie" else {}
+        objective = {"objective": "tweedie", "tweedie_variance_power": 1.3} if self.objective == "tweedie" else {}
         return {
             "objective": "regression",
             **objective,

@@ -65,12 +65,12 @@ class LightGBMForecaster:
 
     def __init__(
         self,
-        trees: int = 150,
+        trees: int = 100,
         learning_rate: float = 0.08,
         *,
         leaves: int = 63,
         leaf_rows: int = 100,
-        max_rows: int = 1_500_000,
+        max_rows: int = 2_000_000,
         objective: str = "auto",
         windows: int = 3,
     ) -> None:

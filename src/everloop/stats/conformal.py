@@ -9,7 +9,6 @@ are renewed. Too few scores for a level give NaN, never the largest score in its
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,13 +102,3 @@ class GroupedScores:
                 lower[group] = self.scores[start + low - 1]
                 upper[group] = self.scores[start + high - 1]
         return lower, upper
-
-
-def fewest_scores(levels: Iterable[float]) -> int:
-    """How many scores the widest of some levels needs at least.
-
-    >>> fewest_scores([80.0, 95.0])
-    39
-    """
-    widest = max(levels, default=0.0)
-    return math.ceil(200.0 / (100.0 - widest) - _ROUNDING) - 1
