@@ -89,5 +89,5 @@ def test_rossmann_by_settings_alone(tmp_path: Path) -> None:
     assert (result.quarantined, result.added) == (0, rows.height)
     panel, _ = load_panel(project, horizon=42)
     assert panel.n_series == 30
-    assert float(np.nansum(panel.y)) == rows["Sales"].sum()
+    assert np.nansum(panel.y.astype(np.float64)) == rows["Sales"].sum()
     assert table.read(project.table)["Store"].n_unique() == 30
