@@ -8,11 +8,14 @@ reading it; the digest depends on the rows alone, not on their order, on files, 
 from __future__ import annotations
 
 import json
+import os
+import random
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
 
 import polars as pl
@@ -41,8 +44,10 @@ __all__ = [
 ]
 
 _META = "everloop"
-_ATTEMPTS = 5
+_ATTEMPTS = 12
+_WAIT_SECONDS = 0.02
 _ORIGINS_KEPT = 8
+_OPENED_KEPT = 8
 _CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
 """Delta drops old entries of its log by default; here they are the versions' description."""
 
@@ -89,13 +94,13 @@ def head(path: Path, version: int | None = None) -> DatasetVersion | None:
     Raises:
         NotFoundError: the table has no such version.
     """
-    table = _open(path, version)
+    table = _snapshot(path, version)
     return None if table is None else _version(table.version(), _description(table))
 
 
 def versions(path: Path) -> list[DatasetVersion]:
     """All versions of a table, oldest first."""
-    table = _open(path)
+    table = _snapshot(path)
     if table is None:
         return []
     found = ((number, _commit(table, number)) for number in range(table.version() + 1))
@@ -130,7 +135,7 @@ def read_periods(
     path: Path, *, version: int | None = None, columns: list[str] | None = None, first: str = ""
 ) -> Iterable[tuple[str, pl.DataFrame]]:
     """The rows of a version month by month, from month ``first`` on, so that memory holds one month at a time."""
-    table = _open(path, version)
+    table = _snapshot(path, version)
     if table is None:
         raise NotFoundError(
             "dataset_missing", f"there is no table in {path}", hint="bring data: everloop ingest", path=str(path)
@@ -143,7 +148,7 @@ def read_periods(
 
 def schema(path: Path) -> dict[str, pl.DataType]:
     """The columns of the newest version with their types, none where there is no table."""
-    table = _open(path)
+    table = _snapshot(path)
     return {} if table is None else _types(table)
 
 
@@ -157,7 +162,7 @@ def earliest(path: Path, time: str) -> datetime | None:
 
 def last_known(path: Path, time: str, target: str, *, version: int | None = None) -> datetime | None:
     """The latest time that has a target."""
-    opened = _open(path, version)
+    opened = _snapshot(path, version)
     files = _files(opened) if opened is not None else {}
     for month in sorted(files, reverse=True):
         found = _read_files(files[month], [time, target], {}).drop_nulls(target)[time].max()
@@ -194,11 +199,12 @@ def merge(path: Path, columns: Columns, months: Months, *, now: datetime, origin
     Raises:
         ConflictError: others kept changing the same months at the same time.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             return _merge_once(path, columns, months, now, digest_json(origin)[:16])
         except CommitFailedError:
-            continue  # somebody else committed first: merge into what is there now
+            # somebody else committed first: merge into what is there now, and not in step with other losers
+            time.sleep(random.uniform(0, _WAIT_SECONDS * (attempt + 1)))
     raise ConflictError(
         "table_conflict", f"others keep changing the table {path}", hint="try again later", path=str(path)
     )
@@ -215,11 +221,11 @@ def _merge_once(path: Path, columns: Columns, months: Months, now: datetime, ori
             if table is None or present is None:
                 raise DataError("dataset_empty", "there are no rows to make a table of", hint="is the source empty?")
             return Merge(_version(table.version(), present), 0, 0, draft.unchanged, is_changed=False)
-        _write(path, table, draft)
-    made = _open(path)
-    if made is None:
-        raise NotFoundError("dataset_missing", f"the table {path} vanished while it was written")
-    version = _version(made.version(), _description(made))
+        # no commit is ever moved behind somebody else's, so this one's number is the next
+        number = 0 if table is None else table.version() + 1
+        description = draft.description()
+        _write(path, table, draft, description)
+    version = _version(number, description)
     return Merge(version, draft.added, draft.corrected, draft.unchanged, is_changed=True)
 
 
@@ -280,13 +286,13 @@ class _Draft:
         )
 
 
-def _write(path: Path, table: DeltaTable | None, draft: _Draft) -> None:
+def _write(path: Path, table: DeltaTable | None, draft: _Draft, description: _Description) -> None:
     """Commit the touched months.
 
     Raises:
         CommitFailedError: somebody else committed first.
     """
-    said = json.dumps(asdict(draft.description()))
+    said = json.dumps(asdict(description))
     # the description is of this very version, so the commit may not be moved onto somebody else's
     properties = CommitProperties(custom_metadata={_META: said}, max_commit_retries=0)
     rows = draft.stack.reader()
@@ -327,6 +333,29 @@ class _Description:
     months: dict[str, str]
     counts: dict[str, int]
     inputs: dict[str, dict[str, str]]
+
+
+_opened: dict[tuple[Path, int | None], tuple[Any, DeltaTable]] = {}
+
+
+def _snapshot(path: Path, version: int | None = None) -> DeltaTable | None:
+    """A version to read from. One that this process has opened is used again as long as Delta's log is the same."""
+    log = path / "_delta_log"
+    try:
+        names = [name for name in os.listdir(log) if name[0].isdigit()]  # noqa: PTH208  # plain names are quicker
+        newest = (log / max(names)).stat()
+    except (FileNotFoundError, ValueError):
+        return _open(path, version)
+    stamp = (len(names), newest.st_ino, newest.st_mtime_ns)
+    held = _opened.get((path, version))
+    if held is not None and held[0] == stamp:
+        return held[1]
+    table = _open(path, version)
+    if table is not None:
+        if len(_opened) >= _OPENED_KEPT:
+            _opened.pop(next(iter(_opened)))
+        _opened[path, version] = (stamp, table)
+    return table
 
 
 def _open(path: Path, version: int | None = None) -> DeltaTable | None:
