@@ -7,25 +7,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from everloop.core.clock import Clock
-from everloop.core.errors import EverloopError, ModelError
+from everloop.core.errors import ModelError
 from everloop.core.project import Project
 from everloop.data.loading import load_panel
-from everloop.data.panel import Panel
 from everloop.data.table import DatasetVersion
-from everloop.experiment.lineage import Lineage, collect_lineage
+from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
-from everloop.experiment.training import fit_candidate, make_candidate
+from everloop.experiment.training import fit_candidate
 from everloop.improve.trial import begin_trial
 from everloop.improve.triggers import LastTraining, Trigger
 from everloop.release.build import build_release
 from everloop.release.bundle import Release, open_release
+from everloop.release.champion import champion_reference
 from everloop.release.promotion import promote
 from everloop.release.registry import sync_aliases
 from everloop.store.deployments import in_role
 from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.marks import set_mark
-from everloop.validate.examination import BASELINE, Examination, Reference, backtest_candidate, examine
+from everloop.validate.candidates import examine_candidates
+from everloop.validate.examination import Examination
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; opening a tracker does it
@@ -100,7 +101,16 @@ def retrain(
     tracker = open_tracker(project, clock=clock)
     tracker.close_abandoned()
     lineage = collect_lineage(project)
-    examinations = _examine_all(_Bench(project, store, panel, dataset, tracker, lineage, progress), clock, actor)
+    examinations = examine_candidates(
+        project,
+        panel,
+        dataset,
+        tracker=tracker,
+        lineage=lineage,
+        champion=champion_reference(project, store, panel),
+        on_failure=lambda candidate, error: _note_failure(store, clock, candidate, error, actor),
+        progress=progress,
+    )
     passed = [each for each in examinations if each.passed]
     guard()
     if not passed:
@@ -129,87 +139,17 @@ def retrain(
     return Retraining(trigger, dataset, tuple(examinations), release, became, reason)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """What every candidate is examined with."""
-
-    project: Project
-    store: Store
-    panel: Panel
-    dataset: DatasetVersion
-    tracker: Tracker
-    lineage: Lineage
-    progress: Callable[[int, str], None]
-
-
-def _examine_all(bench: _Bench, clock: Clock, actor: str) -> list[Examination]:
-    """Examine every candidate beside the same baseline and champion; best first.
-
-    A candidate that fails is an event; the others go on.
-
-    Raises:
-        ModelError: every candidate failed.
-    """
-    project = bench.project
-    baseline = backtest_candidate(project, bench.panel, BASELINE)
-    champion = _champion_reference(bench)
-    done: list[Examination] = []
-    failures: list[EverloopError] = []
-    for number, candidate in enumerate(project.settings.train.candidates):
-        bench.progress(number, f"examining {candidate}")
-        try:
-            done.append(
-                examine(
-                    project,
-                    bench.panel,
-                    bench.dataset,
-                    candidate,
-                    tracker=bench.tracker,
-                    lineage=bench.lineage,
-                    baseline=baseline,
-                    champion=champion,
-                    own=_same_recipe(project, candidate, champion),
-                )
-            )
-        except ModelError as error:
-            failures.append(error)
-            with bench.store.write() as tx:
-                message = f"candidate {candidate} failed: {error.message}"
-                record_event(
-                    tx,
-                    clock.now(),
-                    "candidate_failed",
-                    message,
-                    actor=actor,
-                    subject=candidate,
-                    evidence=error.to_dict(),
-                )
-    if not done:
-        raise failures[0]
-    return sorted(done, key=lambda each: (each.value, each.candidate))
-
-
-def _champion_reference(bench: _Bench) -> Reference | None:
-    """The champion's recipe on the same windows; its own model has seen some of them."""
-    champion = _in_charge(bench.project, bench.store)
-    if champion is None:
-        return None
-    manifest = champion.manifest
-    return backtest_candidate(bench.project, bench.panel, manifest.candidate, options=manifest.options)
+def _note_failure(store: Store, clock: Clock, candidate: str, error: ModelError, actor: str) -> None:
+    with store.write() as tx:
+        message = f"candidate {candidate} failed: {error.message}"
+        evidence = error.to_dict()
+        record_event(tx, clock.now(), "candidate_failed", message, actor=actor, subject=candidate, evidence=evidence)
 
 
 def _in_charge(project: Project, store: Store) -> Release | None:
     with store.read() as tx:
         digest = in_role(tx, "champion")
     return None if digest is None else open_release(project.releases / digest, digest=digest)
-
-
-def _same_recipe(project: Project, candidate: str, champion: Reference | None) -> Reference | None:
-    """The champion's backtest, where the candidate is the same recipe: it need not be made twice."""
-    if champion is None or champion.name != candidate:
-        return None
-    is_same = make_candidate(project, candidate).parameters() == champion.options
-    return champion if is_same else None
 
 
 def _reject(
