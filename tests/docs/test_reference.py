@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from everloop.cli.commands import COMMANDS
+from everloop.core.project import parse_settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -24,6 +27,7 @@ def reference() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its records look up their own module
     spec.loader.exec_module(module)
     return module
 
@@ -56,6 +60,21 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert path.exists(), f"{target} is not there"
         if anchor and path.suffix == ".md":
             assert anchor in anchors(path), f"{path.name} has no heading #{anchor}"
+
+
+TOML = [
+    pytest.param(block, id=f"{page.stem} {number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S))
+]
+
+
+@pytest.mark.parametrize("block", TOML)
+def test_settings_in_the_text_are_settings(block: str) -> None:
+    tree = tomllib.loads(block)
+    tree["project"] = {"name": "x"} | tree.get("project", {})
+    tree["data"] = {"source": "x.csv", "series": ["s"], "time": "t", "target": "y"} | tree.get("data", {})
+    parse_settings(tree)
 
 
 def anchors(page: Path) -> set[str]:
