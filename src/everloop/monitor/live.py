@@ -84,9 +84,15 @@ def joined_since(
 
 
 def expected_by_step(release: ReleaseRow) -> dict[int, float]:
-    """The WAPE that a release's backtest promises, by steps ahead."""
+    """The WAPE that a release's backtest promises, by steps ahead.
+
+    A step that never met a day of trade in the backtest (every one of them a closed weekday, say) is promised the
+    overall error.
+    """
+    overall = (release.metrics.get("candidate") or {}).get("wape")
     table = release.metrics.get("by_step") or []
-    return {int(row["step"]): float(row["wape"]) for row in table if row.get("wape") is not None}
+    promised = {int(row["step"]): overall if row.get("wape") is None else row["wape"] for row in table}
+    return {step: float(wape) for step, wape in promised.items() if wape is not None}
 
 
 def _micros(column: pl.Series) -> NDArray[np.int64]:
