@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import pytest
 
-from everloop.core.digest import digest_tree
+from everloop.core.digest import digest_file, digest_tree
 from everloop.core.frequency import Frequency
 from everloop.core.objects import name_object
 from everloop.core.project import Project, load_project
@@ -112,8 +112,6 @@ class World:
             gates=(),
         )
         (making / MANIFEST_FILE).write_bytes(manifest.to_bytes())
-        from everloop.core.digest import digest_file
-
         digest = digest_file(making / MANIFEST_FILE)
         making.rename(self.project.releases / digest)
         row = ReleaseRow(digest, manifest.model_digest, name, "run", 1, "d" * 64, NOW, NOW, {}, [])
@@ -142,13 +140,25 @@ class World:
         return state.id
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    (tmp_path / "everloop.toml").write_text(SETTINGS)
-    project = load_project(tmp_path, environ={})
+@contextmanager
+def opened_world(folder: Path, more: str = "") -> Iterator[World]:
+    """A world in a folder; ``more`` is put after its settings."""
+    (folder / "everloop.toml").write_text(SETTINGS + more)
+    project = load_project(folder, environ={})
     store = open_store(project.store_url)
     yield World(project, store, make_panel())
     store.close()
+
+
+@pytest.fixture(scope="session")
+def make_world() -> Callable[..., object]:
+    return opened_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with opened_world(tmp_path) as made:
+        yield made
 
 
 @dataclass
@@ -206,12 +216,12 @@ def wait_for(look: Callable[[], T | None], *, seconds: float = 20.0) -> T:
     raise AssertionError(f"nothing came within {seconds} seconds")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serving() -> Callable[..., object]:
     return started
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def until() -> Callable[..., object]:
     return wait_for
 
@@ -224,12 +234,8 @@ def panel() -> Panel:
 @pytest.fixture(scope="module")
 def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world that a whole module's tests share."""
-    folder = tmp_path_factory.mktemp("shared")
-    (folder / "everloop.toml").write_text(SETTINGS)
-    project = load_project(folder, environ={})
-    store = open_store(project.store_url)
-    yield World(project, store, make_panel())
-    store.close()
+    with opened_world(tmp_path_factory.mktemp("shared")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

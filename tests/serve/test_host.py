@@ -115,12 +115,13 @@ def test_at_the_start_a_lost_state_gives_way_to_the_releases_own_model(world, ho
     assert host.serving.champion.state == newer
 
 
-def test_a_model_that_cannot_forecast_is_not_swapped_in(world, host: Host) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("cause", ["ZeroDivisionError", "RuntimeError", "StopIteration"])
+def test_a_model_that_cannot_forecast_is_not_swapped_in(world, host: Host, notes: Notes, cause: str) -> None:  # type: ignore[no-untyped-def]
     (world.project.root / "fragile_model.py").write_text(
         "from everloop.models.seasonal_naive import SeasonalNaiveForecaster\n"
         "class Fragile(SeasonalNaiveForecaster):\n"
         "    def forecast(self, request):\n"
-        "        raise ZeroDivisionError('no forecast today')\n"
+        f"        raise {cause}('no forecast today')\n"
     )
     import sys
 
@@ -131,12 +132,15 @@ def test_a_model_that_cannot_forecast_is_not_swapped_in(world, host: Host) -> No
         first = world.champion()
         host.refresh()
         world.champion(fragile_model.Fragile())
-        host.refresh()
+        for _ in range(5):
+            host.refresh()
     finally:
         sys.path.remove(str(world.project.root))
+        sys.modules.pop("fragile_model", None)
     assert host.serving.champion is not None
     assert host.serving.champion.release.digest == first
     assert alerts(world) == ["alert"]
+    assert notes.failures == ["champion"]
 
 
 def test_a_store_that_is_away_changes_nothing(world, host: Host, notes: Notes) -> None:  # type: ignore[no-untyped-def]

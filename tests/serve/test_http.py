@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import httpx
 import numpy as np
 import pytest
@@ -243,6 +246,16 @@ def test_metrics_count_by_route_and_never_by_series(server: httpx.Client) -> Non
     assert "item%2F1" not in text
     for name in ("predictions_stored_total", "log_commit_seconds_count", "data_cutoff_age_seconds", "swaps_total"):
         assert f"everloop_{name}" in text
+
+
+def test_prometheus_accepts_the_metrics(server: httpx.Client) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool, which Prometheus brings, is not installed")
+    server.get("/v1/forecast/S0/item%2F1")
+    text = server.get("/metrics").content
+    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
 
 
 def test_the_description_names_every_route(server: httpx.Client) -> None:

@@ -87,6 +87,26 @@ def test_a_store_failure_reaches_every_waiter_and_the_next_commit_works(world) -
     assert count(world.store) == 1
 
 
+def test_a_surprise_does_not_end_the_thread(world, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    log = PredictionLog(world.store, most=1000, watcher=Commits())
+    log.start()
+
+    def fail() -> None:
+        raise RuntimeError("a driver's own error")
+
+    async def run() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.store, "write", fail)
+            with pytest.raises(UnavailableError) as caught:
+                await log.store(prediction(1))
+        assert caught.value.code == "store_unavailable"
+        await log.store(prediction(2))
+
+    asyncio.run(run())
+    log.close()
+    assert count(world.store) == 1
+
+
 def test_a_full_queue_refuses(world) -> None:  # type: ignore[no-untyped-def]
     log = PredictionLog(world.store, most=2, watcher=Commits())
     log.put(prediction(1))

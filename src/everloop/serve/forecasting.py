@@ -148,9 +148,9 @@ async def _post_outcomes(service: Service, request: Request) -> Response:
 
 
 async def _get_prediction(service: Service, request: Request) -> Response:
-    identifier = request.path_params["id"]
+    identifier = request.path_params["id"].replace("\x00", "?")  # which PostgreSQL would not even look for
 
-    def read() -> bytes:
+    def read() -> tuple[bytes, dict[str, str]]:
         with service.store.read() as tx:
             prediction = find_prediction(tx, identifier)
         values = ForecastValues.unpack(prediction.response)
@@ -167,9 +167,11 @@ async def _get_prediction(service: Service, request: Request) -> Response:
             "forecasts": _forecasts(values),
             "notes": values.notes,
         }
-        return msgspec.json.encode(tree)
+        headers = {"x-everloop-prediction": prediction.id, "x-everloop-release": prediction.release}
+        return msgspec.json.encode(tree), headers
 
-    return Response(await service.in_thread(read), media_type="application/json")
+    content, headers = await service.in_thread(read)
+    return Response(content, headers=headers, media_type="application/json")
 
 
 def _series(request: Request) -> str:

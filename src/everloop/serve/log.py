@@ -126,9 +126,11 @@ class PredictionLog:
         try:
             with self._store.write() as tx:
                 add_predictions(tx, [entry.prediction for entry in entries])
-        except (EverloopError, SQLAlchemyError) as error:
+        except Exception as error:
+            # Whatever a database driver raises, the thread must go on: without it no request would be answered again.
             self._watcher.commit_failed(len(entries))
-            _log.error("%d predictions could not be stored: %s", len(entries), error)
+            is_expected = isinstance(error, EverloopError | SQLAlchemyError)
+            _log.error("%d predictions could not be stored: %s", len(entries), error, exc_info=not is_expected)
             if isinstance(error, UnavailableError):
                 return error
             return UnavailableError(

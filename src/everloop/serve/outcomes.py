@@ -127,13 +127,12 @@ class _Reader:
 
     def _series(self, given: Any, place: int) -> str:
         if isinstance(given, str):
-            parts = split_key(given)
+            parts = split_key(given) if "\x00" not in given else ()
             if len(parts) == len(self._columns) and all(parts) and len(given) <= _LONGEST_SERIES:
                 return join_key(parts)
         elif isinstance(given, Mapping) and sorted(map(str, given)) == sorted(self._columns):
             values = [given[name] for name in self._columns]
-            is_text = all(isinstance(each, str | int) and not isinstance(each, bool) and each != "" for each in values)
-            if is_text and sum(len(str(each)) for each in values) <= _LONGEST_SERIES:
+            if all(map(_is_name, values)) and sum(len(str(each)) for each in values) <= _LONGEST_SERIES:
                 return join_key(tuple(str(each) for each in values))
         form = "/".join(name.upper() for name in self._columns)
         raise _wrong(
@@ -181,6 +180,13 @@ class _Reader:
             hint = "the contract takes none below zero; see data.contract.negative_target"
             raise _wrong("outcome_value", f"{value:g} is below zero", hint, place, "value")
         return value
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value can name a series; no database but SQLite takes a NUL in a text."""
+    if isinstance(value, str):
+        return value != "" and "\x00" not in value
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text(given: Any, name: str, place: int) -> str | None:

@@ -206,9 +206,9 @@ class _Supervisor:
         wake_write.setblocking(False)
         old_wake = signal.set_wakeup_fd(wake_write.fileno())
         os.environ[_METRICS_FOLDER] = folder
-        # the schema is brought up to date once, before several workers would
-        open_store(self._project.store_url).close()
         try:
+            # the schema is brought up to date once, before several workers would
+            open_store(self._project.store_url).close()
             for _ in range(self._count):
                 self._start()
             self._watch(wake_read, ready)

@@ -21,7 +21,7 @@ from everloop.serve.answers import no_champion
 from everloop.serve.bodies import decode, json_response, read_body
 from everloop.serve.endpoint import route, routes
 from everloop.serve.rows import RowQuery
-from everloop.serve.service import INLINE_SERIES, Service
+from everloop.serve.service import Service
 
 __all__ = ["InvocationsBody", "scoring_routes"]
 
@@ -79,7 +79,7 @@ async def _invocations(service: Service, request: Request) -> Response:
     query = RowQuery(columns, _horizon(params.get("horizon")), _levels(params.get("levels")))
     served = service.champion()
     work = functools.partial(service.answerer.score, query, served)
-    scored, prediction = work() if query.rows <= INLINE_SERIES else await service.in_thread(work)
+    scored, prediction = await service.place(work, served=served, count=query.rows)
     await service.keep(prediction)
     service.shadow.cast(query, kind="invocations", twin=prediction.id)
     names = list(scored)

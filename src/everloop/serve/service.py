@@ -25,8 +25,8 @@ __all__ = ["Service"]
 
 T = TypeVar("T")
 
-INLINE_SERIES = 16
-"""So few series are computed on the event loop: a thread's wake-up would cost more than it frees."""
+_INLINE_SERIES = 16
+_INLINE_SECONDS = 0.01
 _THREADS = 4
 
 
@@ -85,9 +85,9 @@ class Service:
             ModelError: the model fails.
         """
         chosen = served or self.champion()
-        work = functools.partial(self.answerer.compute, query, chosen, kind=kind)
         count = len(chosen.keys) if query.series is None else len(query.series)
-        answer, prediction = work() if count <= INLINE_SERIES else await self.in_thread(work)
+        work = functools.partial(self.answerer.compute, query, chosen, kind=kind)
+        answer, prediction = await self.place(work, served=chosen, count=count)
         await self.keep(prediction)
         self.shadow.cast(query, kind=kind, twin=answer.prediction_id)
         return answer
@@ -99,6 +99,15 @@ class Service:
             UnavailableError: the store does not answer, or too many wait.
         """
         await self.log.store(prediction)
+
+    async def place(self, work: Callable[[], T], *, served: Served, count: int) -> T:
+        """Compute for ``count`` series or rows, on the event loop where that is short.
+
+        A thread's wake-up would cost more than a short forecast frees; a model that was slow when it was loaded
+        never holds the loop up.
+        """
+        is_short = count <= _INLINE_SERIES and served.series_seconds <= _INLINE_SECONDS
+        return work() if is_short else await self.in_thread(work)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do longer work without holding up the event loop."""
