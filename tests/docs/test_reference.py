@@ -62,6 +62,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(path), f"{path.name} has no heading #{anchor}"
 
 
+def test_every_decision_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (DOCS / "decisions").glob("*.md") if f"decisions/{page.name}" not in index] == []
+
+
 TOML = [
     pytest.param(block, id=f"{page.stem} {number}")
     for page in PAGES
