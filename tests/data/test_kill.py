@@ -93,7 +93,7 @@ def forker(make_project: Make, clock: ManualClock) -> Iterator[Forker]:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
 def test_kill_9_at_any_moment(make_project: Make, sales: Sales, clock: ManualClock, forker: Forker) -> None:
     project = make_project()
-    base = sales(days=300)
+    base = sales(days=90)
     clock.advance(timedelta(days=365))
     base.write_parquet(project.root / "base.parquet")
     forker.begin("base.parquet")

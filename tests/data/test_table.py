@@ -29,6 +29,8 @@ Make = Callable[..., Project]
 Sales = Callable[..., pl.DataFrame]
 COLUMNS = Columns(("item",), "at", "units", ("price", "kind"))
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
+MONTH_OF = {"x": 0, "y": 40, "z": 0}
+"""Some writers meet in one month, some do not."""
 FIRST = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 
 
@@ -146,6 +148,12 @@ def test_a_source_that_says_nothing_new_does_not_undo_what_others_told(tmp_path:
     assert table.read(tmp_path / "t")["units"].to_list() == [2]
 
 
+def test_what_another_origin_said_is_still_news(tmp_path: Path) -> None:
+    for origin, units in (("source", 1.0), ("outcomes", 2.0), ("outcomes", 1.0)):
+        put(tmp_path / "t", rows_of(("x", 0, units, 1, "p")), origin=origin)
+        assert table.read(tmp_path / "t")["units"].to_list() == [units]
+
+
 def test_every_version_reads_back_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "t"
     states = []
@@ -190,7 +198,7 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
         start.wait()
         try:
             for day in range(3):
-                put(tmp_path / "t", rows_of((item, day, day, 1, "p")), origin=item)
+                put(tmp_path / "t", rows_of((item, MONTH_OF[item] + day, day, 1, "p")), origin=item)
         except BaseException as error:
             failures.append(error)
 
@@ -200,10 +208,34 @@ def test_writers_at_once_lose_nothing(tmp_path: Path) -> None:
     for each in threads:
         each.join()
     assert not failures
-    expected = put(tmp_path / "u", rows_of(*[(item, day, day, 1, "p") for item in "xyz" for day in range(3)])).version
+    rows = [(item, MONTH_OF[item] + day, day, 1, "p") for item in "xyz" for day in range(3)]
+    expected = put(tmp_path / "u", rows_of(*rows)).version
     made = table.head(tmp_path / "t")
     assert made is not None
     assert (made.digest, made.rows) == (expected.digest, 9)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+@pytest.mark.parametrize("day", [0, 40])
+def test_a_commit_that_comes_between_is_merged_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exists: bool, day: int
+) -> None:
+    """In the same month or in another one: the version's description speaks of both."""
+    write = table._write
+    if exists:
+        put(tmp_path / "t", rows_of(("w", 5, 1, 1, "p")))
+
+    def write_late(*arguments: Any) -> None:
+        monkeypatch.setattr(table, "_write", write)
+        put(tmp_path / "t", rows_of(("y", day, 2, 1, "p")), origin="between")
+        write(*arguments)
+
+    monkeypatch.setattr(table, "_write", write_late)
+    result = put(tmp_path / "t", rows_of(("x", 0, 3, 1, "p")))
+    rows = [("x", 0, 3, 1, "p"), ("y", day, 2, 1, "p")] + ([("w", 5, 1, 1, "p")] if exists else [])
+    assert result.version.digest == put(tmp_path / "u", rows_of(*rows)).version.digest
+    assert table.head(tmp_path / "t") == result.version
+    assert table.read(tmp_path / "t").height == len(rows)
 
 
 def test_a_column_may_come_later(make_project: Make, sales: Sales, clock: ManualClock) -> None:
