@@ -24,12 +24,12 @@ help: ## what can be made
 	@touch $@
 
 .venv/.run: .venv/.uv locks/run.txt pyproject.toml
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/run.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r locks/run.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.dev: .venv/.run locks/dev.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r locks/dev.txt
+	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r locks/dev.txt
 	@touch $@
 
 setup: .venv/.dev ## install Everloop and its tools for development into .venv
