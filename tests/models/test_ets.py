@@ -83,6 +83,15 @@ def test_the_chosen_form_is_statsforecasts() -> None:
         np.testing.assert_allclose(ours[row], forecast_ets(peer, h=14)["mean"], rtol=1e-9)
 
 
+def test_shared_work_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    y = weekly_wave(4, 100)
+    alone = fit_smoothing(y, 7, 0, has_trend=False, threads=1)
+    monkeypatch.setattr(smoothing, "_MANY", 2)
+    shared = fit_smoothing(y, 7, 0, has_trend=False, threads=2)
+    for name in alone.__slots__:
+        np.testing.assert_array_equal(getattr(shared, name), getattr(alone, name))
+
+
 def test_a_closed_weekday_shortens_the_season() -> None:
     y = weekly_wave(2, 210)
     panel = panel_of(y)

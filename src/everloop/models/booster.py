@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import sys
 import weakref
 from functools import cache
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError, UnavailableError
 
-__all__ = ["Booster"]
+__all__ = ["Booster", "load_library"]
 
 _FLOAT32, _FLOAT64 = 0, 1
 _NORMAL, _RAW = 0, 1
@@ -39,7 +40,7 @@ class Booster:
     """
 
     def __init__(self, text: str) -> None:
-        library = _library()
+        library = load_library()
         handle = ctypes.c_void_p()
         iterations = ctypes.c_int()
         # On a text that is no model the library's parser may end the process, so the head is looked at first.
@@ -125,8 +126,14 @@ def _call(library: ctypes.CDLL, function: str, *arguments: object) -> None:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """The shared library of the installed wheel; finding it runs no code of the Python package."""
+def load_library() -> ctypes.CDLL:
+    """The shared library of the installed wheel; finding it runs no code of the Python package.
+
+    OpenMP is told to let waiting threads sleep, unless the environment says otherwise. Spinning ones, its default,
+    take the cores from each other as soon as anything else runs: a fit of 40 s then took over five minutes. OpenMP
+    reads this once, when it is loaded.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     spec = importlib.util.find_spec("lightgbm")
     name = {"win32": "lib_lightgbm.dll", "darwin": "lib_lightgbm.dylib"}.get(sys.platform, "lib_lightgbm.so")
     folders = [Path(each) for each in (spec.submodule_search_locations or [])] if spec else []

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.models.booster import Booster
+from everloop.models.booster import Booster, load_library
 from everloop.models.features import Features, FeatureSpec
 from everloop.models.sampling import TrainingRows
 
 __all__ = ["TreeOptions", "predict", "train_boosters"]
 
-_HELD_OUT_ROWS = 1_000_000
+_HELD_OUT_ROWS = 500_000
 _FEW_ROWS = 50
 _ROWS_PER_THREAD = 100_000
 _HIGHEST_SCORE = 30.0
@@ -62,8 +62,9 @@ def train_boosters(
 ) -> tuple[Booster, Booster | None]:
     """A booster of all rows, and one of the targets before a grid index (``None`` where there are too few).
 
-    The second learns from at most a million rows, since it only serves to measure errors.
+    The second learns from at most half a million rows, since it only serves to measure errors.
     """
+    load_library()  # first, so that OpenMP is set up
     import lightgbm  # here alone: it brings scikit-learn and pandas, which forecasting does without
 
     is_log = options.objective == "tweedie"

@@ -138,10 +138,13 @@ def _fit_all(series: list[Doubles], m: int, has_trend: bool, threads: int) -> li
     if threads <= 1 or len(series) < _MANY:
         return [_fit_one(values, m, has_trend) for values in series]
     import joblib  # type: ignore[import-untyped]  # here alone: only a large fit shares its work
+    from joblib.externals.loky import get_reusable_executor  # type: ignore[import-untyped]
 
     job = joblib.delayed(_fit_one)
-    found = joblib.Parallel(n_jobs=threads, batch_size=64)(job(values, m, has_trend) for values in series)
-    return list(found)
+    try:
+        return list(joblib.Parallel(n_jobs=threads, batch_size=64)(job(values, m, has_trend) for values in series))
+    finally:
+        get_reusable_executor().shutdown()  # else the workers stay for minutes
 
 
 def _fit_one(values: Doubles, m: int, has_trend: bool) -> tuple[str, Doubles]:
