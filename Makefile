@@ -59,7 +59,7 @@ bench-%: .venv/.dev
 	@$(BIN)/python benchmarks/$*/run.py $(ARGS)
 
 soak: .venv/.dev ## kill everything at random moments, for long
-	@EVERLOOP_SOAK=1 $(BIN)/python -m pytest -m soak $(ARGS)
+	@EVERLOOP_SOAK=1 $(BIN)/python -m pytest $$(grep -rlE 'SIGKILL|EVERLOOP_SOAK' tests --include='test_*.py') $(ARGS)
 
 lock: .venv/.uv ## pin the newest dependencies, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where all parts must be there, as on CI, a test that is skipped for a missing one fails."""
+    report = yield
+    if report.skipped and os.environ.get("EVERLOOP_REQUIRE_PARTS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"EVERLOOP_REQUIRE_PARTS is set, but the test was skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from everloop.monitor.joining import JoinedForecast, Truth, join
 from everloop.stats.evidence import Evidence
 from everloop.store.deployments import ReleaseRow, find_release
 from everloop.store.engine import Store
-from everloop.store.facts import outcomes_since, predictions_reaching
+from everloop.store.facts import Prediction, outcomes_since, predictions_reaching
 
 __all__ = ["LiveReport", "expected_by_step", "joined_since", "look"]
 
@@ -68,7 +69,10 @@ def look(
 def joined_since(
     project: Project, connection: Connection, *, since: datetime, releases: tuple[str, ...] = ()
 ) -> list[JoinedForecast]:
-    """The predictions that speak of instants at or after ``since``, beside the truth of those instants."""
+    """The predictions that speak of instants at or after ``since``, beside the truth of those instants.
+
+    What-ifs are left out: nobody will see what would have been.
+    """
     frequency = Frequency.parse(project.settings.data.frequency)
     table = read_truth(project, since=since)
     truth = Truth.build(
@@ -80,7 +84,8 @@ def joined_since(
         known_us=_micros(table["known_at"]),
         outcomes=outcomes_since(connection, since.astimezone(UTC)),
     )
-    return join(predictions_reaching(connection, since, releases=releases), truth)
+    said = predictions_reaching(connection, since, releases=releases)
+    return join((each for each in said if not _is_what_if(each)), truth)
 
 
 def expected_by_step(release: ReleaseRow) -> dict[int, float]:
@@ -93,6 +98,11 @@ def expected_by_step(release: ReleaseRow) -> dict[int, float]:
     table = release.metrics.get("by_step") or []
     promised = {int(row["step"]): overall if row.get("wape") is None else row["wape"] for row in table}
     return {step: float(wape) for step, wape in promised.items() if wape is not None}
+
+
+def _is_what_if(prediction: Prediction) -> bool:
+    """Whether an answer is about a world that was asked for, which outcomes of the real one do not judge."""
+    return bool(msgspec.json.decode(prediction.request).get("future"))
 
 
 def _micros(column: pl.Series) -> NDArray[np.int64]:

@@ -108,7 +108,7 @@ def load_model(
     cls = load_object(manifest.model_class, root=root)
     try:
         model: Forecaster = cls.load(folder or release.folder / MODEL_FOLDER)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             "model_load",
             f"the model of release {release.digest[:12]} cannot be loaded: {error}",
