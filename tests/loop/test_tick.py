@@ -15,6 +15,8 @@ from everloop.loop.context import LoopContext
 from everloop.loop.replay import known_at
 from everloop.loop.tick import TickReport, tick
 from everloop.loop.trace import repeat_prediction, trace_prediction
+from everloop.serve.answers import Answerer
+from everloop.serve.query import ForecastQuery
 from everloop.store.alerts import open_alerts
 from everloop.store.deployments import in_role, list_releases
 from everloop.store.engine import Store, open_store
@@ -83,6 +85,18 @@ def test_outcomes_that_were_told_reach_the_table(kiosk: Kiosk) -> None:
     assert report.live is not None
     assert report.live.accuracy.n == 1
     assert "1 corrected" in report.events[0].message, "its row was there, with the promotion known ahead"
+
+
+def test_a_what_if_is_not_held_against_what_happened(kiosk: Kiosk) -> None:
+    context, clock = kiosk
+    tick(context)
+    answerer = Answerer(context.project, context.store, clock)
+    answerer.answer_forecast(ForecastQuery(series=("north/tea",)))
+    answerer.answer_forecast(ForecastQuery(series=("north/tea",), future={"promo": 1.0}))
+    clock.advance(timedelta(days=1))
+    live = tick(context).live
+    assert live is not None
+    assert live.accuracy.n == 6 + 1, "the batch of six and the plain question"
 
 
 def test_a_stage_that_fails_raises_one_alert_and_clears_it(kiosk: Kiosk) -> None:

@@ -85,7 +85,8 @@ def joined_since(
         outcomes=outcomes_since(connection, since.astimezone(UTC)),
     )
     said = predictions_reaching(connection, since, releases=releases)
-    return join((each for each in said if not _is_what_if(each)), truth)
+    ahead = frozenset(project.settings.data.known_ahead)
+    return join((each for each in said if not _is_what_if(each, ahead)), truth)
 
 
 def expected_by_step(release: ReleaseRow) -> dict[int, float]:
@@ -100,9 +101,10 @@ def expected_by_step(release: ReleaseRow) -> dict[int, float]:
     return {step: float(wape) for step, wape in promised.items() if wape is not None}
 
 
-def _is_what_if(prediction: Prediction) -> bool:
+def _is_what_if(prediction: Prediction, ahead: frozenset[str]) -> bool:
     """Whether an answer is about a world that was asked for, which outcomes of the real one do not judge."""
-    return bool(msgspec.json.decode(prediction.request).get("future"))
+    request = msgspec.json.decode(prediction.request)
+    return bool(request.get("future")) or not ahead.isdisjoint(request.get("columns") or ())
 
 
 def _micros(column: pl.Series) -> NDArray[np.int64]:
