@@ -91,6 +91,7 @@ def test_no_python_package_is_imported(trained: tuple[lightgbm.Booster, np.ndarr
 @pytest.mark.parametrize(("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
 def test_waiting_threads_sleep_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
     plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    code = "import os; from everloop.models.booster import load_library; load_library(); print(os.environ['OMP_WAIT_POLICY'])"
+    load = "from everloop.models.booster import load_library; load_library()"
+    code = f"import os; {load}; print(os.environ['OMP_WAIT_POLICY'])"
     done = subprocess.run([sys.executable, "-c", code], env=plain | given, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected

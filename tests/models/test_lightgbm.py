@@ -137,12 +137,19 @@ def test_a_panel_without_any_value_is_an_error(panel: Panel) -> None:
 
 
 def test_rows_are_bounded_and_the_newest_are_kept(panel: Panel) -> None:
-    model = LightGBMForecaster(trees=2, max_rows=1000).fit(panel, FitContext(HORIZON))
-    assert 900 <= model.learned()["rows"] <= 1000
-    old = panel.index_of_rows() < panel.cutoff - 25 - HORIZON - model.memory
+    context = FitContext(2)
+    model = LightGBMForecaster(trees=2, max_rows=2000).fit(panel, context)
+    assert 1900 <= model.learned()["rows"] <= 2000
+    old = panel.index_of_rows() < panel.cutoff - 50 - 2 - model.memory
     changed = replace(panel, y=np.where(old, np.float32(500), panel.y))
-    other = LightGBMForecaster(trees=2, max_rows=1000).fit(changed, FitContext(HORIZON))
+    other = LightGBMForecaster(trees=2, max_rows=2000).fit(changed, context)
     assert other.learned_.booster.text == model.learned_.booster.text
+
+
+def test_of_very_many_series_a_share_is_learnt_from_that_reaches_back(panel: Panel) -> None:
+    model = LightGBMForecaster(trees=2, max_rows=1000).fit(panel, FitContext(HORIZON))
+    assert 900 <= model.learned()["rows"] <= 1100
+    assert model.learned()["past_errors"] > 0
 
 
 def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model: LightGBMForecaster) -> None:

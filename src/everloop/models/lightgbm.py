@@ -56,7 +56,8 @@ class LightGBMForecaster:
         learning_rate: how much each tree adds.
         leaves: the most leaves of a tree.
         leaf_rows: the fewest rows of a leaf (fewer in a small panel).
-        max_rows: the newest rows that are learnt from; bounds memory (about 250 bytes a row) and time.
+        max_rows: the newest rows that are learnt from, or a random share of 20 horizons where there are more; it
+            bounds memory (about 250 bytes a row) and time.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
         windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
     """

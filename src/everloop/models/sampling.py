@@ -14,6 +14,7 @@ from everloop.models.features import Block, Features, FeatureSpec, Rows, feature
 
 __all__ = ["Scales", "TrainingRows", "blocks", "sample_rows"]
 
+_LEAST_HORIZONS = 20
 _BLOCK_CELLS = 200_000
 """Cells of a block: some tables of this size fit the processor's cache."""
 
@@ -64,12 +65,21 @@ def blocks(n_series: int, columns: int) -> Iterator[NDArray[np.int64]]:
 def sample_rows(
     spec: FeatureSpec, panel: Panel, scales: Scales, *, horizon: int, max_rows: int, seed: int
 ) -> TrainingRows:
-    """The newest ``max_rows`` observed targets, each seen from an origin a random step of the horizon before it."""
+    """The newest ``max_rows`` observed targets, each seen from an origin a random step of the horizon before it.
+
+    Where these reach back less than 20 horizons, a random share of the targets of 20 horizons is taken instead, so
+    that a panel of very many series still shows its seasons.
+    """
     index = panel.index_of_rows()
     is_wanted = ~np.isnan(panel.y) & ~is_closed(panel, index)
-    first = _first_index(panel, index, is_wanted, max_rows)
-    is_wanted &= index >= first
-    total = int(is_wanted.sum())
+    first = min(_first_index(panel, index, is_wanted, max_rows), panel.cutoff - _LEAST_HORIZONS * horizon + 1)
+    first = max(first, int(index[is_wanted].min(initial=panel.cutoff)))
+    count = int((is_wanted & (index >= first)).sum())
+    del index, is_wanted  # as large as the panel
+    random = np.random.default_rng(seed)
+    steps = random.integers(1, horizon + 1, count)
+    is_chosen = random.random(count) < max_rows / count if count > max_rows else np.ones(count, dtype=np.bool_)
+    total = int(is_chosen.sum())
     columns = min(int(panel.lengths.max()), panel.cutoff - first + horizon + spec.memory)
     rows = TrainingRows(
         np.empty((total, len(spec.names)), dtype=np.float32),
@@ -77,21 +87,21 @@ def sample_rows(
         np.empty(total, dtype=np.float32),
         np.empty(total, dtype=np.int64),
     )
-    steps = np.random.default_rng(seed).integers(1, horizon + 1, total)
-    position = 0
+    column_index = panel.cutoff - columns + 1 + np.arange(columns)
+    is_open = (column_index >= first) & ~is_closed(panel, column_index)
+    seen, position = 0, 0
     for series in blocks(panel.n_series, columns):
         block = Block.cut(panel, spec, series, columns=columns)
-        column_index = panel.cutoff - columns + 1 + np.arange(columns)
-        is_open = (column_index >= first) & ~is_closed(panel, column_index)
         member, column = np.nonzero(~np.isnan(block.y) & is_open[None, :])
+        part = slice(seen, seen + len(member))
+        seen = part.stop
+        member, column, step = (each[is_chosen[part]] for each in (member, column, steps[part]))
         place = slice(position, position + len(member))
-        step = steps[place]
-        found: Features = features_of(
-            spec, block, Rows(member, column - step, step), least=scales.least, unseen=scales.unseen
-        )
+        position = place.stop
+        asked = Rows(member, column - step, step)
+        found: Features = features_of(spec, block, asked, least=scales.least, unseen=scales.unseen)
         rows.matrix[place], rows.scale[place] = found.matrix, found.scale
         rows.target[place], rows.index[place] = block.y[member, column], column_index[column]
-        position += len(member)
     return rows
 
 
