@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -187,6 +188,34 @@ def test_workers_are_replaced_when_they_die(
     until(lambda: not any(alive(pid) for pid in workers))
 
 
+def test_workers_end_with_a_supervisor_that_is_killed(
+    world, serving: Callable[..., object], until: Callable[..., object]
+) -> None:  # type: ignore[no-untyped-def]
+    world.champion()
+    with serving(world, "--workers", "2", is_killed=True) as running:  # type: ignore[attr-defined]
+        workers = children(running.process.pid)
+        assert len(workers) == 2
+        running.process.kill()
+        running.process.wait(10)
+        until(lambda: not any(alive(pid) for pid in workers))
+    with pytest.raises(UnavailableError):
+        read_address(world.project)
+
+
+def test_a_slow_sender_is_told_so(world, serving: Callable[..., object]) -> None:  # type: ignore[no-untyped-def]
+    world.champion()
+    with serving(world, "--set", "serve.timeout_seconds=0.3") as running:  # type: ignore[attr-defined]
+        host, port = running.url.removeprefix("http://").split(":")  # type: ignore[attr-defined]
+        with socket.create_connection((host, int(port)), timeout=20) as sender:
+            head = "POST /v1/forecast HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99"
+            sender.sendall(f"{head}\r\n\r\n{{".encode())
+            answer = b""
+            while part := sender.recv(4096):  # until the server closes the connection
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_slow"' in answer
+
+
 def test_without_a_champion_it_lives_but_is_not_ready(
     world, serving: Callable[..., object], until: Callable[..., object]
 ) -> None:  # type: ignore[no-untyped-def]
@@ -251,8 +280,6 @@ def test_a_slow_model_times_out_and_too_many_are_refused(world, serving: Callabl
 
 
 def test_a_taken_port_is_told(world) -> None:  # type: ignore[no-untyped-def]
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

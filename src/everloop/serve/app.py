@@ -115,9 +115,7 @@ async def _overview(service: Service, request: Request) -> Response:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
-    text = service.metrics.text(
-        service.clock.now(), champion=service.host.serving.champion, waiting=service.log.waiting
-    )
+    text = service.metrics.text(service.clock.now(), champion=service.host.serving.champion)
     return Response(text, headers={"content-type": CONTENT_TYPE})
 
 

@@ -38,6 +38,7 @@ async def read_body(request: Request, *, most: int) -> bytes:
     if announced.isdigit() and int(announced[:20]) > most:
         raise _too_large(most)
     chunks, size = [], 0
+    request.state.is_body_awaited = True  # whose fault a timeout is; see endpoint.py
     try:
         async for chunk in request.stream():
             size += len(chunk)
@@ -46,6 +47,7 @@ async def read_body(request: Request, *, most: int) -> bytes:
             chunks.append(chunk)
     except ClientDisconnect as error:
         raise RequestError("json", "the caller went away before its body was complete") from error
+    request.state.is_body_awaited = False
     return b"".join(chunks)
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from everloop.core.errors import EverloopError, UnavailableError
+from everloop.core.errors import EverloopError, RequestError, UnavailableError
 from everloop.serve.failures import internal_error, respond, status_of
 from everloop.serve.service import Service
 
@@ -61,11 +61,7 @@ async def _answer(service: Service, request: Request, handler: Handler, *, is_bo
         async with asyncio.timeout(seconds):
             return await handler(service, request)
     except TimeoutError:
-        return respond(
-            UnavailableError(
-                "timeout", f"there was no answer within {seconds:g} seconds", hint="ask for less, or try again"
-            )
-        )
+        return respond(_late(request, seconds))
     except EverloopError as error:
         if status_of(error) == 500:
             service.metrics.failures.inc()
@@ -77,6 +73,17 @@ async def _answer(service: Service, request: Request, handler: Handler, *, is_bo
         _log.exception("%s %s failed", request.method, request.url.path)
         service.metrics.failures.inc()
         return respond(internal_error())
+
+
+def _late(request: Request, seconds: float) -> EverloopError:
+    """The error of a request that took too long, by whose fault it was."""
+    if getattr(request.state, "is_body_awaited", False):
+        return RequestError(
+            "body_slow", f"the body was not complete within {seconds:g} seconds", hint="send it faster, or in parts"
+        )
+    return UnavailableError(
+        "timeout", f"there was no answer within {seconds:g} seconds", hint="ask for less, or try again"
+    )
 
 
 def routes(service: Service, table: Sequence[tuple[str, str, Handler]]) -> list[Route]:

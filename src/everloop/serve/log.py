@@ -75,11 +75,6 @@ class PredictionLog:
         if self._thread.is_alive():
             self._thread.join()
 
-    @property
-    def waiting(self) -> int:
-        """How many predictions wait for a commit."""
-        return len(self._waiting)
-
     async def store(self, prediction: Prediction) -> None:
         """Return when the prediction is stored.
 

@@ -53,7 +53,7 @@ class Metrics:
         )
         self.log_waiting = Gauge(
             "everloop_log_waiting",
-            "Predictions that wait for a commit.",
+            "Answers that wait for a commit of the log.",
             registry=registry,
             multiprocess_mode="livesum",
         )
@@ -85,13 +85,12 @@ class Metrics:
             "everloop_data_cutoff_age_seconds",
             "How old the newest data are that the champion knows.",
             registry=registry,
-            multiprocess_mode="livemax",
+            multiprocess_mode="livemostrecent",  # each worker tells it when it is asked, and only then
         )
         self._shown: dict[Role, tuple[str, str, str, str]] = {}
 
-    def text(self, now: datetime, *, champion: Served | None, waiting: int) -> bytes:
+    def text(self, now: datetime, *, champion: Served | None) -> bytes:
         """The exposition of all metrics."""
-        self.log_waiting.set(waiting)
         if champion is not None:
             self.cutoff_age.set((now - champion.cutoff).total_seconds())
         if os.environ.get(MULTIPROCESS_FOLDER):

@@ -99,6 +99,7 @@ _FAILURES = {
     "400": "The body is no JSON.",
     "404": "What the path names is not there.",
     "405": "The method is another.",
+    "408": "The body did not come in time.",
     "413": "The body is too large.",
     "415": "The body is no JSON by its content type.",
     "422": "The request does not fit the model.",
@@ -176,7 +177,7 @@ def _operation(summary: str, *, body: str = "", answer: str = "") -> dict[str, A
     success: dict[str, Any] = {"description": "The answer."}
     if answer:
         success["content"] = _json(answer)
-    codes = _FAILURES if body else {code: text for code, text in _FAILURES.items() if code not in ("413", "415")}
+    codes = _FAILURES if body else {code: text for code, text in _FAILURES.items() if code not in ("408", "413", "415")}
     operation: dict[str, Any] = {
         "summary": summary,
         "responses": {"200": success}

@@ -98,7 +98,8 @@ class Service:
         Raises:
             UnavailableError: the store does not answer, or too many wait.
         """
-        await self.log.store(prediction)
+        with self.metrics.log_waiting.track_inprogress():
+            await self.log.store(prediction)
 
     async def place(self, work: Callable[[], T], *, served: Served, count: int) -> T:
         """Compute for ``count`` series or rows, on the event loop where that is short.
