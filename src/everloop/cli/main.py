@@ -54,6 +54,8 @@ def overview() -> str:
 
 
 def _run(arguments: list[str]) -> int:
+    # before any library starts OpenMP: threads that wait by spinning take a busy machine's cores from the others
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # typer takes longer to import than a whole --help may last
     import importlib
 
