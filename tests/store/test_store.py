@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
 
 from everloop.core.errors import ConflictError, NotFoundError, SettingsError, UnavailableError
 from everloop.core.ids import new_id
@@ -46,12 +47,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/store.db"
     else:
-        url = request.getfixturevalue("postgres_url")
-        fresh = open_store(url)
-        with fresh.write() as tx:
-            metadata.drop_all(tx)
-            tx.execute(text("DROP TABLE IF EXISTS alembic_version"))
-        fresh.close()
+        # a database of its own: other tests fill the session's with their tables
+        server = make_url(request.getfixturevalue("postgres_url"))
+        name = f"store_{new_id(NOW)[-12:]}"
+        engine = create_engine(server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        url = server.set(database=name).render_as_string(hide_password=False)
     opened = open_store(url)
     yield opened
     opened.close()
