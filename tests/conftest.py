@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from everloop.core.project import Project
+from everloop.data.panel import Panel
 from kiosk import kiosk_maker
+from shop import project_in, sales
 
 SEARCH = os.pathsep.join(
     [os.environ.get("PATH", ""), *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
@@ -68,3 +70,15 @@ def postgres_url() -> Iterator[str]:
 def make_kiosk(tmp_path: Path) -> Callable[..., Project]:
     """Makes small projects with a forecaster of their own."""
     return kiosk_maker(tmp_path)
+
+
+@pytest.fixture
+def make_panel() -> Callable[..., Panel]:
+    """Makes synthetic panels."""
+    return sales
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Callable[..., Project]:
+    """Makes projects without data, each in a folder of its own."""
+    return lambda *overrides, name="shop floor": project_in(tmp_path / name, *overrides)

@@ -20,10 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(overview())  # noqa: T201
+        print(overview())
         return 0
     if arguments[0] in ("--version", "-V"):
-        print(f"everloop {__version__}")  # noqa: T201
+        print(f"everloop {__version__}")
         return 0
     try:
         return _run(arguments)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
+        print("interrupted", file=sys.stderr)
         return 130
 
 
@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
     except EverloopError as error:
         return _fail(error, is_json=is_json)
     except typer.Abort:
-        print("aborted", file=sys.stderr)  # noqa: T201
+        print("aborted", file=sys.stderr)
         return 130
 
 
@@ -91,14 +91,14 @@ def _fail(error: Any, *, is_json: bool) -> int:
     if is_json:
         import json
 
-        print(json.dumps(error.to_dict()), file=sys.stderr)  # noqa: T201
+        print(json.dumps(error.to_dict()), file=sys.stderr)
         return int(error.exit_status)
     lines = [f"error[{error.code}]: {error.message}"]
     if error.path:
         lines.append(f"  at: {error.path}")
     if error.hint:
         lines.append(f"  hint: {error.hint}")
-    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    print("\n".join(lines), file=sys.stderr)
     return int(error.exit_status)
 
 

@@ -19,12 +19,12 @@ __all__ = ["number", "percent", "print_json", "print_record", "print_table", "pr
 
 def say(text: str) -> None:
     """Talk to the person: a line on stderr."""
-    print(text, file=sys.stderr)  # noqa: T201
+    print(text, file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
     """A value as JSON on stdout; instants in ISO form, NaN as null."""
-    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))  # noqa: T201
+    print(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:

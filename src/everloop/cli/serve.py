@@ -46,7 +46,7 @@ def command(
         if as_json:
             import msgspec
 
-            print(msgspec.json.encode(address).decode(), flush=True)  # noqa: T201
+            print(msgspec.json.encode(address).decode(), flush=True)
         say(f"serving {found.name} on {address.url} (see {address.url}/openapi.json)")
 
     found = project_of(project, set_)

@@ -1,12 +1,10 @@
-"""Synthetic panels and projects for this folder's tests."""
+"""A synthetic shop: its panel and its project, without data in files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project, parse_settings
@@ -38,35 +36,22 @@ def sales(series: int = 12, periods: int = 160, *, seed: int = 1, late: int = 0)
     )
 
 
-@pytest.fixture
-def make_panel() -> Callable[..., Panel]:
-    """Makes synthetic panels."""
-    return sales
-
-
-@pytest.fixture
-def make_project(tmp_path: Path) -> Callable[..., Project]:
-    """Makes projects, each in a folder of its own, without plots unless asked."""
-
-    def make(*overrides: str, name: str = "shop floor") -> Project:
-        root = tmp_path / name
-        root.mkdir(exist_ok=True)
-        tree = {
-            "project": {"name": "demand"},
-            "data": {
-                "source": "sales.csv",
-                "series": ["store", "item"],
-                "time": "date",
-                "target": "units",
-                "known_ahead": ["price"],
-                "static": ["dept"],
-            },
-            "forecast": {"horizon": 14},
-            "validate": {"windows": 2},
-            "train": {"candidates": ["seasonal_naive"], "threads": 1},
-            "tracking": {"plots": False},
-        }
-        settings = parse_settings(tree, overrides=overrides)
-        return Project(root=root, settings=settings, home=root / ".everloop")
-
-    return make
+def project_in(root: Path, *overrides: str) -> Project:
+    """A project without plots."""
+    root.mkdir(exist_ok=True)
+    tree = {
+        "project": {"name": "demand"},
+        "data": {
+            "source": "sales.csv",
+            "series": ["store", "item"],
+            "time": "date",
+            "target": "units",
+            "known_ahead": ["price"],
+            "static": ["dept"],
+        },
+        "forecast": {"horizon": 14},
+        "validate": {"windows": 2},
+        "train": {"candidates": ["seasonal_naive"], "threads": 1},
+        "tracking": {"plots": False},
+    }
+    return Project(root=root, settings=parse_settings(tree, overrides=overrides), home=root / ".everloop")
