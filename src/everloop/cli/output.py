@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+if TYPE_CHECKING:
+    # rich takes a tenth of a second to import, which a command that draws nothing, such as serve, need not pay
+    from rich.console import Console
 
 __all__ = ["number", "percent", "print_json", "print_record", "print_table", "progress", "say"]
 
@@ -29,6 +29,8 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:
     """A table on stdout; its first column is never cut."""
+    from rich.table import Table
+
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
         is_number = all(isinstance(row[place], int | float) for row in rows if row[place] is not None) and bool(rows)
@@ -40,6 +42,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
 
 def print_record(record: Mapping[str, Any], *, title: str = "") -> None:
     """Names and values on stdout, one a line."""
+    from rich.table import Table
+
     table = Table(title=title or None, title_justify="left", box=None, show_header=False, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
@@ -51,17 +55,20 @@ def print_record(record: Mapping[str, Any], *, title: str = "") -> None:
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int, str], None]]:
     """A progress bar on stderr with the time left; call what it gives with the steps done and a word on them."""
+    from rich import progress as bars
+    from rich.console import Console
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[word]}"),
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(bar_width=24),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[word]}"),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=False, disable=not console.is_terminal) as bar:
+    with bars.Progress(*columns, console=console, transient=False, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=total, word="")
 
         def advance(done: int, word: str = "") -> None:
@@ -81,6 +88,8 @@ def number(value: float | None, *, digits: int = 3) -> str:
 
 
 def _console() -> Console:
+    from rich.console import Console
+
     # off a terminal a table keeps its full width, so that nothing is folded away from a program that reads it
     return Console() if sys.stdout.isatty() else Console(width=200, soft_wrap=True)
 
