@@ -6,11 +6,9 @@ importing MLflow takes seconds. Each place gets the project FOLDER/PLACE.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ from everloop.experiment.mlflow_client import connect
 from everloop.release import build, flavor, promotion
 from everloop.store.engine import open_store
 from everloop.validate import plots
+from releasing import NOW, release_once
+from shop import project_in, sales
 
 IMPORTED_BEFORE_THE_FORKS = (pl, flavor, plots)
 
@@ -40,27 +40,21 @@ PLACES: dict[str, tuple[Any, str]] = {
 }
 
 
-def run(folder: Path, place: str, conftest: Any) -> None:
-    project = conftest.project_in(folder / place)
+def run(folder: Path, place: str) -> None:
+    project = project_in(folder / place)
     setattr(*PLACES[place], die)
-    release = conftest.release_once(project, conftest.sales())
-    store, clock = open_store(project.store_url), ManualClock(conftest.NOW)
+    release = release_once(project, sales())
+    store, clock = open_store(project.store_url), ManualClock(NOW)
     promotion.promote(project, store, clock, release.digest, reason="first", actor="test")
 
 
 def main(folder: Path) -> None:
-    spec = importlib.util.spec_from_file_location("release_conftest", Path(__file__).with_name("conftest.py"))
-    if spec is None or spec.loader is None:
-        raise SystemExit("conftest.py is missing")
-    conftest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conftest)
     connect(f"sqlite:///{folder}/warm.db").search_experiments()  # once here, instead of in each child
-    work: Callable[[str], None] = lambda place: run(folder, place, conftest)  # noqa: E731
     for place in PLACES:
         child = os.fork()
         if child == 0:
             try:
-                work(place)
+                run(folder, place)
             finally:
                 os._exit(1)  # not reached where the kill works
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -39,7 +39,12 @@ def graveyard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("killed")
     script = Path(__file__).with_name("dying.py")
     done = subprocess.run(
-        [sys.executable, str(script), str(folder)], check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, str(script), str(folder)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
     )
     statuses = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
     assert set(statuses.values()) == {str(-signal.SIGKILL)}, done.stdout + done.stderr
