@@ -101,7 +101,9 @@ def test_kill_9_at_any_moment(make_project: Make, sales: Sales, clock: ManualClo
     chance = random.Random(9)
     longest = 0.0
     kept = replaced = 0
-    for attempt in range(KILLS):
+    for attempt in range(5 * KILLS):
+        if attempt >= KILLS and kept and replaced:
+            break  # on a busy machine it may take more kills to see both ends
         changed = base.with_columns(pl.col("units") + attempt + 1)
         changed.write_parquet(project.root / f"{attempt}.parquet")
         before = table.head(project.table)
