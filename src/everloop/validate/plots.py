@@ -1,8 +1,8 @@
-"""The plots of a run: forecasts beside what happened, error by step, coverage, what the model looks at."""
+"""The plots of a run: forecasts beside what happened, error by step, coverage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from everloop.data.panel import Panel, join_key
 if TYPE_CHECKING:
     from everloop.validate.examination import Examination
 
-__all__ = ["draw_importance", "draw_plots"]
+__all__ = ["draw_plots"]
 
 _ACTUAL, _MINE, _OTHER = "#222222", "#0b62a4", "#b36b00"
 _SHOWN_SERIES = 4
@@ -29,18 +29,6 @@ def draw_plots(examination: Examination, panel: Panel) -> dict[str, Figure]:
     if examination.backtest.levels:
         plots["coverage"] = _draw_coverage
     return {name: draw(examination, panel) for name, draw in plots.items()}
-
-
-def draw_importance(importance: Mapping[str, float], name: str) -> Figure:
-    """The features that a model looks at most, as shares of all."""
-    total = sum(importance.values()) or 1.0
-    top = sorted(importance.items(), key=lambda pair: pair[1])[-20:]
-    figure = _figure(7, 0.8 + 0.26 * len(top))
-    axes = figure.subplots()
-    axes.barh([label for label, _ in top], [100 * value / total for _, value in top], color=_MINE)
-    axes.set_xlabel("share of all gain, percent")
-    axes.set_title(f"{name}: features by gain ({len(importance)} in all)")
-    return figure
 
 
 def _figure(width: float, height: float) -> Figure:
