@@ -149,9 +149,21 @@ def parse_settings(
             )
         _put(merged, path.strip().split("."), _value(value.strip()), source=f"--set {path}")
     try:
-        return Settings.model_validate(merged)
+        settings = Settings.model_validate(merged)
     except ValidationError as error:
         raise _explain(error) from None
+    _check_data(settings)
+    return settings
+
+
+def _check_data(settings: Settings) -> None:
+    """What a forecasting project must say of its data; a model of rows may have been trained elsewhere."""
+    if settings.project.task != "forecasting":
+        return
+    for name in ("source", "series", "time", "target"):
+        if not getattr(settings.data, name):
+            text = type(settings.data).model_fields[name].description or ""
+            raise SettingsError("settings_missing", f"data.{name} is not set", hint=text, path=f"data.{name}")
 
 
 def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class ProjectSettings(Section):
     name: str = key(
         help="The project's name; also the model's name over HTTP.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
     )
-    task: Literal["forecasting"] = key("forecasting", help="The kind of task.")
+    task: Literal["forecasting", "regression", "classification"] = key("forecasting", help="The kind of task.")
     seed: int = key(7, help="The one seed that every random choice follows from.", ge=0)
 
 
@@ -93,13 +93,14 @@ class DataSettings(Section):
     """Where the data come from and what their columns are."""
 
     source: str = key(
+        "",
         help="Files (CSV, Parquet; a glob is allowed), a database URL (with `query`), or a Python function "
-        "'module:function' that returns frames."
+        "'module:function' that returns frames.",
     )
     query: str = key("", help="The SQL query, where the source is a database URL.")
-    series: list[str] = key(help="The columns that together name a series.", min_length=1)
-    time: str = key(help="The time column.")
-    target: str = key(help="The column to forecast.")
+    series: list[str] = key([], help="The columns that together name a series.")
+    time: str = key("", help="The time column.")
+    target: str = key("", help="The column to forecast.")
     frequency: str = key("1d", help="The step of the time grid, such as 1h, 1d, 1w, 1mo.")
     known_ahead: list[str] = key([], help="Columns whose values are known for the future too.")
     observed: list[str] = key([], help="Columns known only up to the present; models see their last known value.")
@@ -262,7 +263,7 @@ class Settings(Section):
     """The whole of ``everloop.toml``."""
 
     project: ProjectSettings
-    data: DataSettings
+    data: DataSettings = Field(default_factory=DataSettings)
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
     validation: ValidateSettings = Field(default_factory=ValidateSettings, alias="validate")

@@ -8,6 +8,7 @@ import msgspec
 
 from everloop.core.digest import canonical_json
 from everloop.core.errors import IntegrityError
+from everloop.models.tabular.signature import Signature
 
 __all__ = ["MANIFEST_FILE", "Manifest"]
 
@@ -74,6 +75,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         is_pickled: whether loading it runs code from the bundle.
         metrics: the backtest's summary.
         gates: the gate results, each a tree of JSON values.
+        task: ``"forecasting"``, or what a model of rows does: ``"regression"`` or ``"classification"``. For those
+            ``columns``, ``inputs``, ``horizon`` and ``levels`` are empty, and ``cutoff`` is when it was made.
+        signature: what a model of rows takes and gives; ``None`` for a forecaster.
+        flavor: the library of a model of rows; empty for a forecaster.
     """
 
     project: str
@@ -94,6 +99,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metrics: dict[str, Any]
     gates: tuple[dict[str, Any], ...]
     is_pickled: bool = False
+    task: str = "forecasting"
+    signature: Signature | None = None
+    flavor: str = ""
     format: int = 1
 
     def to_bytes(self) -> bytes:

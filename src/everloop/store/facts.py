@@ -35,13 +35,17 @@ class Prediction:
         at: when it was answered.
         release: the release's digest.
         state: the id of the serving state it was computed from; empty for the release's own.
-        role: ``"champion"``, or ``"shadow"`` for what a challenger would have said.
+        role: who answered: ``"champion"``, ``"challenger"`` for its share of a split, ``"named"`` where the caller
+            named the release, ``"fallback"`` or ``"baseline"`` for who stepped in for one that failed, or ``"shadow"``
+            for what a challenger would have said.
         kind: the door it came through: ``"forecast"``, ``"infer"``, ``"invocations"``, ``"batch"``.
         twin: for a shadow, the id of the champion's answer to the same request.
-        first_time: the first instant that it speaks of.
+        first_time: the first instant that it speaks of; for a model without a time, when it was answered.
         last_time: the last one.
-        request: what was asked, canonical JSON.
-        response: the numbers, as ``ForecastValues`` packs them.
+        request: what was asked; empty where only a share of the inputs is kept.
+        response: the numbers, packed.
+        unit: what the split was drawn by (a series, store or user), where there was one.
+        experiment: the split that chose the release, where there was one.
     """
 
     id: str
@@ -55,6 +59,8 @@ class Prediction:
     last_time: datetime
     request: bytes
     response: bytes
+    unit: str | None = None
+    experiment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

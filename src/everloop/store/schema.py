@@ -28,12 +28,14 @@ from sqlalchemy import (
 __all__ = [
     "deployments",
     "events",
+    "keys",
     "leases",
     "marks",
     "metadata",
     "outcomes",
     "predictions",
     "releases",
+    "splits",
     "states",
     "trials",
 ]
@@ -135,6 +137,8 @@ predictions = Table(
     Column("last_time", Instant, nullable=False),
     Column("request", LargeBinary, nullable=False),
     Column("response", LargeBinary, nullable=False),
+    Column("unit", String(200), nullable=True),
+    Column("experiment", String(36), nullable=True),
     Index("ix_predictions_last_time", "last_time"),
     Index("ix_predictions_release_at", "release", "at"),
 )
@@ -180,4 +184,29 @@ trials = Table(
     Column("decided_at", Instant, nullable=True),
     Column("decision", String(16), nullable=True),
     Column("evidence", JSON, nullable=True),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("rate", Float(53), nullable=True),
+    Column("created_at", Instant, nullable=False),
+    Column("revoked_at", Instant, nullable=True),
+)
+
+splits = Table(
+    "splits",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("experiment", String(36), nullable=False),
+    Column("salt", String(64), nullable=False),
+    Column("unit", String(200), nullable=False),
+    Column("weights", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("ix_splits_experiment_seq", "experiment", "seq"),
 )
