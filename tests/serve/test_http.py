@@ -244,7 +244,12 @@ def test_metrics_count_by_route_and_never_by_series(server: httpx.Client) -> Non
     assert 'everloop_requests_total{code="200",method="GET",route="/v1/forecast/{series:path}"}' in text
     assert 'everloop_release_info{candidate="seasonal_naive"' in text
     assert "item%2F1" not in text
-    for name in ("predictions_stored_total", "log_commit_seconds_count", "data_cutoff_age_seconds", "swaps_total"):
+    for name in (
+        "predictions_stored_total",
+        "log_commit_seconds_count",
+        "data_cutoff_timestamp_seconds",
+        "swaps_total",
+    ):
         assert f"everloop_{name}" in text
 
 

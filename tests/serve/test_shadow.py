@@ -78,7 +78,7 @@ def test_a_full_queue_drops_and_counts(world, stage: Stage, until: Callable[...,
     with world.store.read() as tx:
         rows = tx.exec_driver_sql("SELECT twin, role FROM predictions ORDER BY twin").all()
     assert [tuple(row) for row in rows] == [("a", "shadow"), ("b", "shadow")]
-    text = stage.outcomes.text(NOW, champion=None).decode()
+    text = stage.outcomes.text().decode()
     assert 'everloop_shadows_total{outcome="dropped"} 2.0' in text
 
 

@@ -10,7 +10,7 @@ import msgspec
 from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
 
-__all__ = ["Address", "forget_address", "read_address", "write_address"]
+__all__ = ["Address", "forget_address", "is_alive", "read_address", "write_address"]
 
 _FILE = "serve.json"
 
@@ -60,6 +60,17 @@ def read_address(project: Project) -> Address:
             "server_away", "no server of this project runs here", hint="start one: everloop serve"
         ) from error
     return address
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs here."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # it runs, as another user
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def forget_address(project: Project) -> None:

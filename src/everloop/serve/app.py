@@ -19,8 +19,9 @@ from everloop.serve.bodies import json_response
 from everloop.serve.endpoint import route
 from everloop.serve.failures import internal_error, respond
 from everloop.serve.forecasting import forecasting_routes
+from everloop.serve.gate import Gate
 from everloop.serve.inference import inference_routes
-from everloop.serve.metrics import CONTENT_TYPE
+from everloop.serve.metrics import CONTENT_TYPE, Metrics
 from everloop.serve.openapi import describe_api
 from everloop.serve.scoring import scoring_routes
 from everloop.serve.service import Service
@@ -29,12 +30,13 @@ from everloop.store.engine import Store
 __all__ = ["build_app"]
 
 
-def build_app(project: Project, store: Store, clock: Clock) -> Starlette:
+def build_app(project: Project, store: Store, clock: Clock, *, metrics: Metrics | None = None) -> Starlette:
     """The ASGI application of a project.
 
-    Its lifespan starts and stops the service, so it must be run by a server that supports it.
+    Its lifespan starts and stops the service, so it must be run by a server that supports it. ``app.state.gate`` is
+    for :class:`everloop.serve.http.connection.Connection`, which takes hot requests past the application.
     """
-    service = Service(project, store, clock)
+    service = Service(project, store, clock, metrics=metrics)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -57,7 +59,7 @@ def build_app(project: Project, store: Store, clock: Clock) -> Starlette:
     async def http_failure(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         status = error.status_code
-        service.metrics.requests.labels("other", _method(request), status).inc()
+        service.metrics.requests("other", _method(request), status).add()
         return respond(_routing_error(request, status, paths), headers=dict(error.headers or {}))
 
     async def failure(request: Request, error: Exception) -> Response:
@@ -68,6 +70,7 @@ def build_app(project: Project, store: Store, clock: Clock) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.service = service
+    app.state.gate = Gate(service)
     return app
 
 
@@ -115,8 +118,7 @@ async def _overview(service: Service, request: Request) -> Response:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
-    text = service.metrics.text(service.clock.now(), champion=service.host.serving.champion)
-    return Response(text, headers={"content-type": CONTENT_TYPE})
+    return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
 async def _openapi(service: Service, request: Request) -> Response:

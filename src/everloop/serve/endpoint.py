@@ -39,15 +39,15 @@ def route(service: Service, path: str, handler: Handler, *, method: str = "GET",
         metrics = service.metrics
         if is_bounded:
             service.in_flight += 1
-            metrics.in_flight.inc()
+            metrics.in_flight.add(1)
         try:
             response = await _answer(service, request, handler, is_bounded=is_bounded)
         finally:
             if is_bounded:
                 service.in_flight -= 1
-                metrics.in_flight.dec()
-        metrics.requests.labels(path, request.method, response.status_code).inc()
-        metrics.latency.labels(path).observe(time.perf_counter() - started)
+                metrics.in_flight.add(-1)
+        metrics.requests(path, request.method, response.status_code).add()
+        metrics.latency(path).observe(time.perf_counter() - started)
         return response
 
     return Route(path, endpoint, methods=[method])
@@ -64,14 +64,14 @@ async def _answer(service: Service, request: Request, handler: Handler, *, is_bo
         return respond(_late(request, seconds))
     except EverloopError as error:
         if status_of(error) == 500:
-            service.metrics.failures.inc()
+            service.metrics.failures.add()
             _log.error("%s %s: [%s] %s", request.method, request.url.path, error.code, error)
         return respond(error)
     except Exception:
         # Whatever a model of a user's own or a defect raises, the caller gets the one error shape and the next
         # request is served; the cause goes to the log, and the counter shows that there is one.
         _log.exception("%s %s failed", request.method, request.url.path)
-        service.metrics.failures.inc()
+        service.metrics.failures.add()
         return respond(internal_error())
 
 

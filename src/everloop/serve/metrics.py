@@ -1,136 +1,177 @@
-"""What the server measures of itself, for Prometheus.
-
-With several workers each keeps its numbers in files below ``PROMETHEUS_MULTIPROC_DIR``, and any of them answers for
-all (https://prometheus.github.io/client_python/multiprocess/).
-"""
+"""What the server measures of itself, for Prometheus."""
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
+from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, generate_latest
 
 from everloop import __version__
-from everloop.serve.served import Served
+from everloop.release.bundle import Release
+from everloop.serve.tally import Cell, Family, HistogramCell, Tally
 from everloop.store.deployments import Role
 
-__all__ = ["CONTENT_TYPE", "Metrics"]
+__all__ = ["CONTENT_TYPE", "FAMILIES", "Metrics"]
 
-MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+_SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+REQUESTS = Family("everloop_requests", "Requests that were answered.", labels=("route", "method", "code"))
+LATENCY = Family("everloop_request_seconds", "Time to the whole answer.", "histogram", ("route",), _SECONDS)
+STAGES = Family(
+    "everloop_stage_seconds",
+    "Time of a prediction's stages: queue (until it is computed), validate, predict, store.",
+    "histogram",
+    ("stage",),
+    _SECONDS,
+)
+IN_FLIGHT = Family("everloop_requests_in_flight", "Requests that are being answered.", "gauge")
+FAILURES = Family("everloop_internal_failures", "Answers that failed by a fault of the server.")
+REFUSED = Family("everloop_refused", "Requests refused before they reached a route, by error code.", labels=("error",))
+ROWS = Family("everloop_rows", "Rows or series that were predicted.")
+BATCH = Family("everloop_batch_rows", "Rows that were predicted in one call of the model.", "histogram", (), _SIZES)
+STORED = Family("everloop_predictions_stored", "Predictions stored.")
+LOST = Family("everloop_predictions_failed", "Predictions that could not be stored, and were not given.")
+WAITING = Family("everloop_log_waiting", "Answers that wait for a commit of the log.", "gauge")
+COMMIT = Family("everloop_log_commit_seconds", "Time of a commit of the log.", "histogram", (), _SECONDS)
+COMMIT_ROWS = Family("everloop_log_commit_rows", "Predictions that shared a commit.", "histogram", (), _SIZES)
+SPOOLED = Family("everloop_log_spooled", "Predictions kept in the buffer on disk, since the store did not take them.")
+UNLOGGED = Family("everloop_log_unlogged", "Predictions given without being stored, as log.when_full allows.")
+SPOOL = Family("everloop_log_spool_bytes", "Size of the buffer on disk.", "gauge")
+LAG = Family("everloop_log_lag_seconds", "How long the oldest prediction has waited for the store.", "highest")
+SWAPS = Family("everloop_swaps", "Releases or states swapped in.", labels=("role",))
+SWAP_FAILURES = Family("everloop_swap_failures", "Releases or states that could not be loaded.", labels=("role",))
+POLLS_FAILED = Family("everloop_poll_failures", "Looks at the store that failed.")
+SHADOWS = Family("everloop_shadows", "Answers of the challenger for the record.", labels=("outcome",))
+ANSWERED = Family("everloop_answers", "Predictions given, by who answered.", labels=("role",))
+FALLBACKS = Family("everloop_fallbacks", "Answers by another than the one chosen.", labels=("reason",))
+BREAKER = Family("everloop_breaker_open", "Whether a role's circuit breaker is open.", "highest", ("role",))
+RELEASE = Family(
+    "everloop_release_info", "The releases that are served.", "info", ("role", "release", "candidate", "version")
+)
+CUTOFF = Family(
+    "everloop_data_cutoff_timestamp_seconds", "The newest instant of data that the champion knows.", "highest"
+)
+
+FAMILIES = (
+    REQUESTS, LATENCY, STAGES, IN_FLIGHT, FAILURES, REFUSED, ROWS, BATCH, STORED, LOST, WAITING, COMMIT, COMMIT_ROWS,
+    SPOOLED, UNLOGGED, SPOOL, LAG, SWAPS, SWAP_FAILURES, POLLS_FAILED, SHADOWS, ANSWERED, FALLBACKS, BREAKER, RELEASE,
+    CUTOFF,
+)  # fmt: skip
+
+
+class Shown(Protocol):
+    """What the metrics tell of a loaded release."""
+
+    @property
+    def release(self) -> Release:
+        """The bundle."""
+
+    @property
+    def cutoff(self) -> datetime | None:
+        """The last instant that the model knows, where it knows of time."""
 
 
 class Metrics:
-    """The metrics of one app, in a registry of its own; it is also the watcher of host, log and shadow."""
+    """The metrics of one app; it is also the watcher of host, log and shadow.
 
-    def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "everloop_requests", "Requests that were answered.", ("route", "method", "code"), registry=registry
-        )
-        self.latency = Histogram(
-            "everloop_request_seconds", "Time to the whole answer.", ("route",), buckets=_SECONDS, registry=registry
-        )
-        self.in_flight = Gauge(
-            "everloop_requests_in_flight",
-            "Requests that are being answered.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.failures = Counter(
-            "everloop_internal_failures", "Answers that failed by a fault of the server.", registry=registry
-        )
-        self.predictions = Counter("everloop_predictions_stored", "Predictions stored.", registry=registry)
-        self.lost = Counter(
-            "everloop_predictions_failed",
-            "Predictions that could not be stored, and were not given.",
-            registry=registry,
-        )
-        self.log_waiting = Gauge(
-            "everloop_log_waiting",
-            "Answers that wait for a commit of the log.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.commit = Histogram(
-            "everloop_log_commit_seconds", "Time of a commit of the log.", buckets=_SECONDS, registry=registry
-        )
-        self.commit_rows = Histogram(
-            "everloop_log_commit_rows",
-            "Predictions that shared a commit.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
-            registry=registry,
-        )
-        self.swaps = Counter("everloop_swaps", "Releases or states swapped in.", ("role",), registry=registry)
-        self.swap_failures = Counter(
-            "everloop_swap_failures", "Releases or states that could not be loaded.", ("role",), registry=registry
-        )
-        self.polls_failed = Counter("everloop_poll_failures", "Looks at the store that failed.", registry=registry)
-        self.shadows = Counter(
-            "everloop_shadows", "Answers of the challenger for the record.", ("outcome",), registry=registry
-        )
-        self.release = Gauge(
-            "everloop_release_info",
-            "The releases that are served, by role.",
-            ("role", "release", "candidate", "version"),
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.cutoff_age = Gauge(
-            "everloop_data_cutoff_age_seconds",
-            "How old the newest data are that the champion knows.",
-            registry=registry,
-            multiprocess_mode="livemostrecent",  # each worker tells it when it is asked, and only then
-        )
-        self._shown: dict[Role, tuple[str, str, str, str]] = {}
+    Args:
+        folder: where all workers keep their numbers; ``None`` for one worker.
+    """
 
-    def text(self, now: datetime, *, champion: Served | None) -> bytes:
-        """The exposition of all metrics."""
-        if champion is not None:
-            self.cutoff_age.set((now - champion.cutoff).total_seconds())
-        if os.environ.get(MULTIPROCESS_FOLDER):
-            shared = CollectorRegistry()
-            MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-            return generate_latest(shared)
-        return generate_latest(self.registry)
+    def __init__(self, folder: Path | None = None) -> None:
+        self.tally = tally = Tally(FAMILIES, folder=folder)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(tally)
+        self.in_flight = tally.cell(IN_FLIGHT)
+        self.failures = tally.cell(FAILURES)
+        self.rows = tally.cell(ROWS)
+        self.batch = tally.histogram(BATCH)
+        self.waiting = tally.cell(WAITING)
+        self.queue, self.validate, self.predict, self.store = (
+            tally.histogram(STAGES, stage) for stage in ("queue", "validate", "predict", "store")
+        )
+        self._stored, self._lost = tally.cell(STORED), tally.cell(LOST)
+        self._commit, self._commit_rows = tally.histogram(COMMIT), tally.histogram(COMMIT_ROWS)
+        self._shown: dict[str, Cell] = {}
+        self.cutoff = tally.cell(CUTOFF)
 
-    def swapped(self, role: Role, served: Served | None) -> None:
-        """Another release or state answers for a role."""
-        self.swaps.labels(role).inc()
+    def text(self) -> bytes:
+        """The exposition of all metrics of all workers."""
+        return generate_latest(self._registry)
+
+    def requests(self, route: str, method: str, code: int) -> Cell:
+        """The counter of a route's answers."""
+        return self.tally.cell(REQUESTS, route, method, str(code))
+
+    def latency(self, route: str) -> HistogramCell:
+        """The histogram of a route's times."""
+        return self.tally.histogram(LATENCY, route)
+
+    def answered(self, role: str) -> Cell:
+        """The counter of a role's predictions."""
+        return self.tally.cell(ANSWERED, role)
+
+    def refused(self, code: str) -> None:
+        """A request was refused at the door."""
+        self.tally.cell(REFUSED, code).add()
+
+    def swapped(self, role: Role, served: Shown | None) -> None:
+        """Another release or state answers for a role from now on, or none."""
+        self.tally.cell(SWAPS, role).add()
         before = self._shown.pop(role, None)
         if before is not None:
-            # a worker's label sets cannot be removed from the shared files, so a past one is set to 0 there
-            self.release.labels(*before).set(0)
-            if not os.environ.get(MULTIPROCESS_FOLDER):
-                self.release.remove(*before)
-        if served is not None:
-            labels = (role, served.release.digest, served.release.manifest.candidate, __version__)
-            self.release.labels(*labels).set(1)
-            self._shown[role] = labels
+            before.set(0)
+        if served is None:
+            return
+        labels = (role, served.release.digest, served.release.manifest.candidate, __version__)
+        self._shown[role] = self.tally.cell(RELEASE, *labels)
+        self._shown[role].set(1)
+        if role == "champion" and served.cutoff is not None:
+            self.cutoff.set(served.cutoff.timestamp())
 
     def swap_failed(self, role: Role) -> None:
-        """A release or state could not be loaded."""
-        self.swap_failures.labels(role).inc()
+        """A release or state could not be loaded; the old one stays."""
+        self.tally.cell(SWAP_FAILURES, role).add()
 
     def poll_failed(self) -> None:
         """The store did not answer."""
-        self.polls_failed.inc()
+        self.tally.cell(POLLS_FAILED).add()
 
     def committed(self, rows: int, seconds: float) -> None:
-        """Predictions were stored."""
-        self.predictions.inc(rows)
-        self.commit.observe(seconds)
-        self.commit_rows.observe(rows)
+        """So many predictions were stored by one commit."""
+        self._stored.add(rows)
+        self._commit.observe(seconds)
+        self._commit_rows.observe(rows)
 
     def commit_failed(self, rows: int) -> None:
-        """Predictions could not be stored."""
-        self.lost.inc(rows)
+        """So many predictions could not be stored."""
+        self._lost.add(rows)
+
+    def spooled(self, rows: int) -> None:
+        """So many predictions went to the buffer on disk."""
+        self.tally.cell(SPOOLED).add(rows)
+
+    def unlogged(self, rows: int) -> None:
+        """So many predictions were given without being stored."""
+        self.tally.cell(UNLOGGED).add(rows)
+
+    def lagging(self, seconds: float, spool_bytes: int) -> None:
+        """How long the oldest prediction has waited for the store, and how large the buffer on disk is."""
+        self.tally.cell(LAG).set(seconds)
+        self.tally.cell(SPOOL).set(spool_bytes)
 
     def shadowed(self, outcome: str) -> None:
-        """What became of a shadow."""
-        self.shadows.labels(outcome).inc()
+        """A shadow was ``"computed"``, ``"dropped"`` or ``"failed"``."""
+        self.tally.cell(SHADOWS, outcome).add()
+
+    def fell_back(self, reason: str) -> None:
+        """Another than the one chosen answered, since that one's answer failed by ``reason``."""
+        self.tally.cell(FALLBACKS, reason).add()
+
+    def breaker(self, role: str, *, is_open: bool) -> None:
+        """A role's circuit breaker opened or closed."""
+        self.tally.cell(BREAKER, role).set(float(is_open))

@@ -7,26 +7,33 @@ is ready, and stays open while one is replaced.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from everloop.core.clock import Clock
 from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
-from everloop.serve.address import Address, forget_address, write_address
+from everloop.serve.address import Address, forget_address, is_alive, write_address
+from everloop.serve.app import build_app
+from everloop.serve.http.connection import Connection, Connections
+from everloop.serve.metrics import FAMILIES, Metrics
+from everloop.serve.tally import forget_gauges
 from everloop.store.engine import open_store
 
 __all__ = ["serve"]
@@ -34,11 +41,8 @@ __all__ = ["serve"]
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-_KEEP_ALIVE_SECONDS = 75
 _RESTART_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# the name that prometheus_client reads when it is imported; see metrics.py
-_METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(
@@ -74,7 +78,7 @@ def serve(
             announce(address)
 
         if count == 1:
-            _answer(project, clock, listener, ready)
+            _answer(project, clock, listener, ready, metrics=None)
         else:
             _Supervisor(project, clock, listener, count).run(ready)
     finally:
@@ -121,23 +125,22 @@ class _Server(uvicorn.Server):
             self._ready()
 
 
-def _answer(project: Project, clock: Clock, listener: socket.socket, ready: Callable[[], None]) -> None:
+def _answer(
+    project: Project, clock: Clock, listener: socket.socket, ready: Callable[[], None], *, metrics: Path | None
+) -> None:
     """Answer requests in this process until a signal comes."""
-    # imported here, since in a worker the folder of its metrics must be set before prometheus_client is imported
-    from everloop.serve.app import build_app
-
     store = open_store(project.store_url, fsync=project.settings.serve.fsync)
     try:
+        app = build_app(project, store, clock, metrics=Metrics(metrics))
         config = uvicorn.Config(
-            build_app(project, store, clock),
-            http="httptools",
+            app,
+            http=cast("Any", functools.partial(Connection, gate=app.state.gate, group=Connections())),
             loop="uvloop",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(project.settings.serve.timeout_seconds)),
         )
         server = _Server(config, ready)
@@ -167,7 +170,7 @@ def _calm_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work(project: Project, clock: Clock, listener: socket.socket, ready: Connection) -> None:
+def _work(project: Project, clock: Clock, listener: socket.socket, ready: Pipe, metrics: Path) -> None:
     """The whole life of a worker."""
     # a worker whose supervisor was killed would hold the port for ever
     threading.Thread(target=_end_with, args=(os.getppid(),), name="everloop-parent", daemon=True).start()
@@ -176,7 +179,7 @@ def _work(project: Project, clock: Clock, listener: socket.socket, ready: Connec
         with contextlib.suppress(OSError):
             ready.send(True)
 
-    _answer(project, clock, listener, tell)
+    _answer(project, clock, listener, tell, metrics=metrics)
 
 
 def _end_with(parent: int) -> None:
@@ -194,18 +197,17 @@ class _Supervisor:
         self._listener = listener
         self._count = count
         self._context = multiprocessing.get_context("spawn")
-        self._workers: dict[SpawnProcess, Connection] = {}
+        self._workers: dict[SpawnProcess, Pipe] = {}
         self._is_ready: set[SpawnProcess] = set()
         self._stop = False
+        self._metrics = _metrics_folder(project)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Start the workers, replace those that die, and end them all when told to."""
-        folder = tempfile.mkdtemp(prefix="everloop-metrics-")
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         wake_read, wake_write = socket.socketpair()
         wake_write.setblocking(False)
         old_wake = signal.set_wakeup_fd(wake_write.fileno())
-        os.environ[_METRICS_FOLDER] = folder
         try:
             # the schema is brought up to date once, before several workers would
             open_store(self._project.store_url).close()
@@ -216,13 +218,12 @@ class _Supervisor:
         finally:
             for worker in self._workers:
                 worker.kill()
-            del os.environ[_METRICS_FOLDER]
             signal.set_wakeup_fd(old_wake)
             for number, handler in before.items():
                 signal.signal(number, handler)
             wake_read.close()
             wake_write.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self._metrics, ignore_errors=True)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True
@@ -230,7 +231,9 @@ class _Supervisor:
     def _start(self) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         worker = self._context.Process(
-            target=_work, args=(self._project, self._clock, self._listener, sender), name="everloop-worker"
+            target=_work,
+            args=(self._project, self._clock, self._listener, sender, self._metrics),
+            name="everloop-worker",
         )
         worker.start()
         sender.close()
@@ -260,7 +263,7 @@ class _Supervisor:
         was_ready = worker in self._is_ready
         self._workers.pop(worker).close()
         self._is_ready.discard(worker)
-        _forget_metrics(worker.pid)
+        forget_gauges(self._metrics, str(worker.pid), FAMILIES)
         if not was_ready:
             time.sleep(_RESTART_SECONDS)  # one that cannot even start is not tried in a tight loop
         self._start()
@@ -273,9 +276,14 @@ class _Supervisor:
             worker.join(max(0.0, deadline - time.monotonic()))
 
 
-def _forget_metrics(pid: int | None) -> None:
-    """Take a dead worker's gauges out of the shared metrics."""
-    from prometheus_client.multiprocess import mark_process_dead
-
-    if pid is not None:
-        mark_process_dead(pid)  # type: ignore[no-untyped-call]
+def _metrics_folder(project: Project) -> Path:
+    """The folder of this server's numbers; what servers that were killed left is deleted."""
+    parent = project.home / "metrics"
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.iterdir():
+        if left.name.isdigit() and not is_alive(int(left.name)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = parent / str(os.getpid())
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder

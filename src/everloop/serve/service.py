@@ -37,14 +37,15 @@ class Service:
         project: the project.
         store: its store, opened with the durability that ``serve.fsync`` asks for.
         clock: the time that answers carry.
+        metrics: where to count.
     """
 
-    def __init__(self, project: Project, store: Store, clock: Clock) -> None:
+    def __init__(self, project: Project, store: Store, clock: Clock, *, metrics: Metrics | None = None) -> None:
         self.project = project
         self.store = store
         self.clock = clock
         self.settings = project.settings.serve
-        self.metrics = Metrics()
+        self.metrics = metrics or Metrics()
         self.host = Host(project, store, clock, self.metrics)
         self.answerer = Answerer(project, store, clock)
         self.log = PredictionLog(store, most=self.settings.max_waiting, watcher=self.metrics)
@@ -98,8 +99,11 @@ class Service:
         Raises:
             UnavailableError: the store does not answer, or too many wait.
         """
-        with self.metrics.log_waiting.track_inprogress():
+        self.metrics.waiting.add(1)
+        try:
             await self.log.store(prediction)
+        finally:
+            self.metrics.waiting.add(-1)
 
     async def place(self, work: Callable[[], T], *, served: Served, count: int) -> T:
         """Compute for ``count`` series or rows, on the event loop where that is short.
