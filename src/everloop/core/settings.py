@@ -228,6 +228,18 @@ class ServeSettings(Section):
     poll_seconds: float = key(1.0, unit="seconds", help="How often the server looks for a promotion or new data.", gt=0)
     max_body_bytes: int = key(16_000_000, unit="bytes", help="The largest request body.", ge=1)
     max_series: int = key(10_000, unit="series", help="The most series of one request.", ge=1)
+    max_batch: int = key(
+        256,
+        unit="rows",
+        help="The most rows of one batch, for models of rows that were measured to gain by batches; 1 means never.",
+        ge=1,
+    )
+    snapshot_series: int = key(
+        100_000,
+        unit="series",
+        help="Up to so many series, the base forecast of each is computed ahead of the requests; 0 means never.",
+        ge=0,
+    )
     timeout_seconds: float = key(30.0, unit="seconds", help="The longest a prediction may take.", gt=0)
     max_waiting: int = key(1_000, unit="requests", help="More requests than this at once are refused with 503.", ge=1)
     fsync: bool = key(

@@ -18,7 +18,7 @@ from everloop.core.ids import new_id
 from everloop.core.project import Project
 from everloop.models.asking import ask
 from everloop.release.bundle import Release
-from everloop.serve.query import ForecastQuery, resolve
+from everloop.serve.query import ForecastQuery, level_labels, resolve
 from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.served import Served, Wanted, instant_of, load_served, wanted_in
 from everloop.store.deployments import Role
@@ -26,7 +26,7 @@ from everloop.store.engine import Store
 from everloop.store.facts import Prediction, add_predictions
 from everloop.store.values import ForecastValues
 
-__all__ = ["Answer", "Answerer", "no_champion", "repeat"]
+__all__ = ["Answer", "Answerer", "forecast_rows", "no_champion", "repeat"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +228,18 @@ def compute_values(
         notes=forecast.notes,
     )
     return values, resolved.record
+
+
+def forecast_rows(values: ForecastValues) -> list[dict[str, Any]]:
+    """The forecasts of each series as JSON values."""
+    columns = {"forecast": values.mean.tolist()}
+    for level in values.lower:
+        low, high = level_labels(level)
+        columns[low], columns[high] = values.lower[level].tolist(), values.upper[level].tolist()
+    return [
+        {"series": key} | {name: rows[place] for name, rows in columns.items()}
+        for place, key in enumerate(values.series)
+    ]
 
 
 def repeat(project: Project, store: Store, prediction: Prediction) -> ForecastValues:

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from everloop.core.errors import NotFoundError, RequestError, nearest
 from everloop.data.panel import join_key
-from everloop.serve.answers import Answer
+from everloop.serve.answers import Answer, forecast_rows
 from everloop.serve.bodies import decode, json_response, read_body
 from everloop.serve.endpoint import routes
 from everloop.serve.outcomes import Told, tell_outcomes
-from everloop.serve.query import ForecastQuery, level_labels
+from everloop.serve.query import ForecastQuery
 from everloop.serve.service import Service
 from everloop.store.facts import find_prediction
 from everloop.store.values import ForecastValues
@@ -86,20 +86,9 @@ def answer_tree(answer: Answer) -> dict[str, Any]:
         "state": answer.state,
         "cutoff": answer.cutoff.isoformat(),
         "times": answer.labels,
-        "forecasts": _forecasts(answer.values),
+        "forecasts": forecast_rows(answer.values),
         "notes": answer.notes,
     }
-
-
-def _forecasts(values: ForecastValues) -> list[dict[str, Any]]:
-    columns = {"forecast": values.mean.tolist()}
-    for level in values.lower:
-        low, high = level_labels(level)
-        columns[low], columns[high] = values.lower[level].tolist(), values.upper[level].tolist()
-    return [
-        {"series": key} | {name: rows[place] for name, rows in columns.items()}
-        for place, key in enumerate(values.series)
-    ]
 
 
 async def _post_forecast(service: Service, request: Request) -> Response:
@@ -164,7 +153,7 @@ async def _get_prediction(service: Service, request: Request) -> Response:
             "twin": prediction.twin,
             "request": msgspec.Raw(prediction.request),
             "times": [time.isoformat() + "Z" for time in values.times.astype("M8[us]").tolist()],
-            "forecasts": _forecasts(values),
+            "forecasts": forecast_rows(values),
             "notes": values.notes,
         }
         headers = {"x-everloop-prediction": prediction.id, "x-everloop-release": prediction.release}
