@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import operator
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -159,8 +160,9 @@ class Tally(Collector):
         sums: dict[str, dict[tuple[str, ...], list[float]]] = {name: {} for name in self._families}
         for name, labels, values in self._all():
             if name in sums:
+                join: Any = max if self._families[name].kind in ("highest", "info") else operator.add
                 before = sums[name].get(labels)
-                sums[name][labels] = values if before is None else [a + b for a, b in zip(before, values, strict=True)]
+                sums[name][labels] = values if before is None else list(map(join, before, values))
         for name, series in sums.items():
             yield _metric(self._families[name], series)
 
