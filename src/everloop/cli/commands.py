@@ -35,6 +35,7 @@ COMMANDS = (
     Command("Serve", "forecast", "Forecast every series into a file or table."),
     Command("Serve", "predict", "Ask for one forecast."),
     Command("Serve", "outcomes", "Tell what really happened."),
+    Command("Serve", "keys", "Make, list or revoke API keys."),
     Command("Watch", "monitor", "Live accuracy beside the backtest's."),
     Command("Watch", "trace", "From one prediction back to its model, code and data; --repeat computes it again."),
     Command("Watch", "events", "What was decided, when, by whom, and why."),

@@ -13,7 +13,8 @@
     +-- IntegrityError      content does not match its digest (9)
 
 Each error has a stable code, a sentence, a hint that says what to do next, and, where it helps, the path of
-the offending key, field or file. The domain knows no HTTP status: ``serve`` maps the classes to answers.
+the offending key, field or file, and after how many seconds another try can succeed. The domain knows no HTTP
+status: ``serve`` maps the classes to answers.
 """
 
 from __future__ import annotations
@@ -48,12 +49,15 @@ class EverloopError(Exception):
 
     exit_status: ClassVar[int] = 1
 
-    def __init__(self, code: str, message: str, *, hint: str = "", path: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, *, hint: str = "", path: str = "", retry_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
         self.path = path
+        self.retry_seconds = retry_seconds
 
     def to_dict(self) -> dict[str, Any]:
         """The one error shape of the command line and of HTTP."""

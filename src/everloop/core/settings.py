@@ -15,6 +15,7 @@ from everloop.core.errors import SettingsError
 from everloop.core.frequency import Frequency
 
 __all__ = [
+    "AccessSettings",
     "ContractSettings",
     "DataSettings",
     "ForecastSettings",
@@ -27,6 +28,7 @@ __all__ = [
     "ServeSettings",
     "Settings",
     "StoreSettings",
+    "SwapCompareSettings",
     "TrackingSettings",
     "TrainSettings",
     "ValidateSettings",
@@ -176,9 +178,20 @@ class ValidateSettings(Section):
 class ReleaseSettings(Section):
     """How a release comes into charge."""
 
-    rollout: Literal["direct", "shadow"] = key(
+    rollout: Literal["direct", "shadow", "canary", "ab"] = key(
         "shadow",
-        help="How a challenger is tried: not at all (direct), or on every request beside the champion (shadow).",
+        help="How a challenger is tried: not at all (direct), on every request beside the champion (shadow), or by "
+        "answering a small share of the units (canary) or half of them (ab).",
+    )
+    canary_share: float = key(
+        0.05, unit="share of the units", help="How much a challenger answers with rollout = 'canary'.", gt=0, lt=1
+    )
+    split_unit: str = key(
+        "series",
+        help="What traffic is split by: 'series', a column of the request such as a store or user, or 'header' for "
+        "X-Everloop-Unit alone, which always goes before.",
+        min_length=1,
+        max_length=200,
     )
     alpha: float = key(0.05, unit="probability", help="Bound on promoting a challenger that is not better.", gt=0, lt=1)
     min_days: int = key(14, unit="days of truth", help="A shadow trial is not decided before.", ge=2)
@@ -219,6 +232,19 @@ class MonitorSettings(Section):
     min_outcomes: int = key(100, unit="outcomes", help="Fewer joined outcomes than this give no verdict.", ge=1)
 
 
+class SwapCompareSettings(Section):
+    """How a new release is compared with the old one on recorded requests before it takes over."""
+
+    requests: int = key(20, unit="requests", help="How many recorded requests both answer; 0 compares nothing.", ge=0)
+    max_slowdown: float = key(
+        20.0,
+        unit="times",
+        help="A release that takes more than this many times as long as the old one, and more than 20 ms, is refused.",
+        gt=1,
+    )
+    seconds: float = key(5.0, unit="seconds", help="The comparison ends by then with what it has seen.", gt=0)
+
+
 class ServeSettings(Section):
     """The server."""
 
@@ -244,6 +270,67 @@ class ServeSettings(Section):
     max_waiting: int = key(1_000, unit="requests", help="More requests than this at once are refused with 503.", ge=1)
     fsync: bool = key(
         True, help="Whether a prediction is on the disk, not only with the system, before it is answered."
+    )
+    model_timeout_seconds: float = key(
+        10.0, unit="seconds", help="The longest a model may take before another answers in its place.", gt=0
+    )
+    load_timeout_seconds: float = key(
+        300.0, unit="seconds", help="The longest a release may take to load and warm before it is given up.", gt=0
+    )
+    breaker_failures: int = key(
+        5, unit="failures", help="After this many in a row a release is not asked for a while.", ge=1
+    )
+    breaker_seconds: float = key(30.0, unit="seconds", help="How long it is not asked the first time.", gt=0)
+    swap_compare: SwapCompareSettings = Field(
+        default_factory=SwapCompareSettings, description="See `serve.swap_compare`."
+    )
+
+
+class AccessSettings(Section):
+    """Who may ask the server, how much, and what is written of it."""
+
+    keys: Literal["auto", "required", "off"] = key(
+        "auto",
+        help="Whether a request needs an API key: unless the server listens on loopback only (auto), always, or never.",
+    )
+    allow_anonymous: bool = key(
+        False, help="Let callers without a key predict, read and tell outcomes although others than this machine can."
+    )
+    public_paths: list[str] = key(
+        ["/v2/health/live", "/v2/health/ready", "/health", "/ping"], help="Paths that need no key, for health checks."
+    )
+    tls_certificate: str = key(
+        "", help="The file of the certificate and its chain (PEM), below the project's folder; empty means no TLS."
+    )
+    tls_key: str = key("", help="The file of the certificate's private key (PEM); empty where it is in the same file.")
+    tls_client_ca: str = key(
+        "", help="The file of the authorities (PEM) that must have signed a client's certificate; empty asks for none."
+    )
+    rate: float = key(
+        0.0, unit="requests/second", help="The most of one key, or of one address without; 0 means no bound.", ge=0
+    )
+    burst: int = key(
+        0, unit="requests", help="How many may come at once before the rate holds; 0 means one second's.", ge=0
+    )
+    max_depth: int = key(64, unit="levels", help="The deepest nesting of a JSON body.", ge=4, le=512)
+    max_rows: int = key(100_000, unit="rows", help="The most rows of one request to a model of rows.", ge=1)
+    header_seconds: float = key(10.0, unit="seconds", help="The longest that a request's headers may take.", gt=0)
+    body_seconds: float = key(30.0, unit="seconds", help="The longest that a request's body may take.", gt=0)
+    idle_seconds: float = key(75.0, unit="seconds", help="How long an unused connection stays open.", gt=0)
+    max_connections: int = key(10_000, unit="connections", help="The most open connections of one worker.", ge=1)
+    log: Literal["off", "errors", "all"] = key(
+        "errors", help="Which requests are logged, one line each: none, those that failed (400 and above), or all."
+    )
+    log_format: Literal["json", "text"] = key("json", help="The form of a request's line.")
+    log_file: str = key("", help="The file of the request log, below the project's folder; empty means standard error.")
+    tracing: Literal["off", "otlp"] = key(
+        "off", help="Whether requests are sent as OpenTelemetry spans over OTLP; needs everloop[otel]."
+    )
+    tracing_endpoint: str = key(
+        "", help="The collector's URL for traces; empty means what OTEL_EXPORTER_OTLP_ENDPOINT says."
+    )
+    trace_share: float = key(
+        1.0, unit="share", help="Of the requests that come without a trace, the share whose span is sent.", ge=0, le=1
     )
 
 
@@ -283,6 +370,7 @@ class Settings(Section):
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
     loop: LoopSettings = Field(default_factory=LoopSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
