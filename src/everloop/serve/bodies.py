@@ -51,7 +51,7 @@ async def read_body(request: Request, *, most: int) -> bytes:
     return b"".join(chunks)
 
 
-def decode(content: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
+def decode(content: bytes | memoryview, decoder: msgspec.json.Decoder[Body]) -> Body:
     """A record from JSON.
 
     Raises:
