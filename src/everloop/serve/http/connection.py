@@ -336,7 +336,11 @@ class Connection(asyncio.Protocol):
             exchange.is_kept = False
         if handler is not None:
             handler(exchange)
-            return
+        else:
+            self.to_application(exchange)
+
+    def to_application(self, exchange: Exchange) -> None:
+        """Run the ASGI application for an exchange."""
         self._run = ApplicationRun(exchange, self, self._app_state)
         task = self._loop.create_task(self._run.run(self._app))
         self._server_state.tasks.add(task)

@@ -59,6 +59,10 @@ class Exchange:
         """The caller's address and port."""
         return self._connection.client
 
+    def pass_on(self) -> None:
+        """Give a request that a hot route cannot answer after all to the ASGI application."""
+        self._connection.to_application(self)
+
     def reply(self, status: int, headers: bytes, body: bytes) -> None:
         """Answer, once, on the event loop.
 
