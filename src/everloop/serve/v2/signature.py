@@ -159,7 +159,7 @@ class RowsDecoder:
             return self._counted(self._tensors.from_nested(rows, path))
         names = list(self._by_name) if columns is None else columns
         if len(set(names)) < len(names):
-            raise RequestError("columns", "a column is named twice", hint="name each once", path=f"{path}.columns")
+            raise RequestError("columns", "a column is named twice", hint="name each once", path=path)
         for place, row in enumerate(rows):
             if not isinstance(row, list) or len(row) != len(names):
                 count = len(row) if isinstance(row, list) else 1

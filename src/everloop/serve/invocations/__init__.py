@@ -1,0 +1,1 @@
+"""MLflow's scoring protocol: a client of ``mlflow models serve`` needs no change."""
