@@ -31,6 +31,10 @@ class Notes:
     def poll_failed(self) -> None:
         self.failures.append("poll")
 
+    def breaker(self, role: str, *, is_open: bool) -> None:
+        if is_open:
+            self.failures.append(f"breaker of {role}")
+
 
 @pytest.fixture
 def notes() -> Notes:

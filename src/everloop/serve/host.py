@@ -1,39 +1,42 @@
 """The host: holds what is served, and follows the store without dropping a request.
 
-A new release or state is opened, verified, loaded and warmed beside the old one; then one reference is assigned.
-A request that began with the old one ends with it.
+A new release or state is opened, verified, loaded and warmed beside the old one, and answers recorded requests beside
+it; then one reference is assigned. A request that began with the old one ends with it. Weights of a split that change
+are one assignment too.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.project import Project
-from everloop.serve.served import Served, Wanted, load_served, wanted_in
-from everloop.store.alerts import clear_alert, raise_alert
+from everloop.serve.breaker import Breaker
+from everloop.serve.chronicle import Chronicle
+from everloop.serve.desired import Desired, read_desired
+from everloop.serve.fallback import Health, chain_of
+from everloop.serve.preparing import SWAP_REFUSED, Preparation
+from everloop.serve.served import Served, Wanted
+from everloop.serve.serving import Serving
+from everloop.serve.traffic import Split
 from everloop.store.deployments import Role
 from everloop.store.engine import Store
+from everloop.store.splits import TrafficSplit
 
 __all__ = ["Host", "Serving", "Watcher"]
 
 _log = logging.getLogger(__name__)
 
 ROLES: tuple[Role, ...] = ("champion", "challenger")
-_ALERTS: dict[Role, str] = {"champion": "champion_load", "challenger": "challenger_load"}
 _RETRY_POLLS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What is served at one moment."""
-
-    champion: Served | None = None
-    challenger: Served | None = None
+_REFUSED_POLLS = 600
+_CHEAP_BYTES = 64_000_000
+"""A previous champion whose model takes more than this on disk is not kept in memory."""
 
 
 class Watcher(Protocol):
@@ -43,10 +46,21 @@ class Watcher(Protocol):
         """Another release or state answers for a role from now on, or none."""
 
     def swap_failed(self, role: Role) -> None:
-        """A release or state could not be loaded; the old one stays."""
+        """A release or state could not take over; the old one stays."""
 
     def poll_failed(self) -> None:
         """The store did not answer."""
+
+    def breaker(self, role: str, *, is_open: bool) -> None:
+        """A circuit breaker opened or closed."""
+
+
+@dataclass(slots=True)
+class _Failed:
+    """What could not take over, and at how many looks at the store it is not tried again."""
+
+    wanted: Wanted
+    polls: int
 
 
 class Host:
@@ -55,17 +69,22 @@ class Host:
     Args:
         project: the project.
         store: its store.
-        clock: the time of alerts.
+        clock: the time of alerts and events.
         watcher: told of each swap and failure.
     """
 
     def __init__(self, project: Project, store: Store, clock: Clock, watcher: Watcher) -> None:
         self.serving = Serving()
-        self._project = project
         self._store = store
-        self._clock = clock
+        self._settings = project.settings.serve
         self._watcher = watcher
-        self._failed: dict[Role, tuple[Wanted, int]] = {}
+        self._preparation = Preparation(project, store)
+        self._chronicle = Chronicle(store, clock)
+        self._failed: dict[str, _Failed] = {}
+        self._health: dict[Served, Health] = {}
+        self._record: TrafficSplit | None = None
+        self._split: Split | None = None
+        self._is_failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="everloop-follower", daemon=True)
 
@@ -86,16 +105,25 @@ class Host:
         Nothing is raised: what cannot be loaded or read is logged, counted, and tried again later.
         """
         try:
-            wanted = {role: wanted_in(self._store, role) for role in ROLES}
+            desired = read_desired(self._store)
         except UnavailableError as error:
             self._watcher.poll_failed()
             _log.warning("cannot follow the store: %s", error)
             return False
-        changes = [self._follow_role(role, wanted[role]) for role in ROLES]
-        return any(changes)
+        before = self.serving
+        self._follow_split(desired)
+        champion = self._bring("champion", desired.champion, before.champion, old=before.champion)
+        others = [
+            self._bring(each.release, each, before.arms.get(each.release), old=before.champion) for each in desired.arms
+        ]
+        challenger = self._bring("challenger", desired.challenger, before.challenger, old=before.champion)
+        self._assign(champion, challenger, others)
+        self._forget_failures(desired)
+        self._watch_health()
+        return self.serving is not before
 
     def _follow(self) -> None:
-        while not self._stop.wait(self._project.settings.serve.poll_seconds):
+        while not self._stop.wait(self._settings.poll_seconds):
             try:
                 self.refresh()
             except Exception:
@@ -103,85 +131,127 @@ class Host:
                 self._watcher.poll_failed()
                 _log.exception("following the store failed")
 
-    def _follow_role(self, role: Role, wanted: Wanted | None) -> bool:
-        """Bring one role to what is wanted."""
-        current: Served | None = getattr(self.serving, role)
-        if wanted == (current.wanted if current else None):
-            return False
-        if wanted is None:
-            return self._swap(role, None)
-        if self._is_waiting(role, wanted):
-            return False
+    def _follow_split(self, desired: Desired) -> None:
+        """Take over changed weights at once, before anything is loaded that may take its time."""
+        if desired.split == self._record:
+            return
+        self._record = desired.split
+        self._split = None if desired.split is None else Split.compile(desired.split)
+        serving = self.serving
+        self._assign(serving.champion, serving.challenger, [serving.arms.get(each.release) for each in desired.arms])
+
+    def _bring(self, slot: str, wanted: Wanted | None, current: Served | None, *, old: Served | None) -> Served | None:
+        """Who a slot is served from: what is wanted, or, where that cannot take over, who was before."""
+        if wanted is None or (current is not None and wanted == current.wanted):
+            self._forgive(slot)
+            return None if wanted is None else current
+        if self._is_waiting(slot, wanted):
+            return current
+        serving = self.serving
+        known = [each for each in (serving.champion, serving.previous, *serving.arms.values()) if each is not None]
         try:
-            served = self._load(wanted, current)
+            prepared = self._preparation.prepare(wanted, old=current or old, known=known)
         except EverloopError as error:
-            self._failed[role] = (wanted, _RETRY_POLLS)
-            self._watcher.swap_failed(role)
-            self._raise_alert(role, wanted, current, error)
-            own = self._own_model(wanted) if current is None else None
-            return False if own is None else self._swap(role, own)
-        if self._failed.pop(role, None):
-            self._clear_alert(role)
-        return self._swap(role, served)
+            is_refused = error.code == SWAP_REFUSED
+            self._failed[slot] = _Failed(wanted, _REFUSED_POLLS if is_refused else _RETRY_POLLS)
+            for role in ROLES:
+                if role == slot:
+                    self._watcher.swap_failed(role)
+            self._chronicle.not_loaded(slot, wanted, current, error)
+            return current if current is not None or is_refused else self._preparation.own_model(wanted)
+        self._forgive(slot)
+        if current is not None:
+            self._chronicle.swapped(slot, prepared.served, current, prepared.tryout)
+        return prepared.served
 
-    def _is_waiting(self, role: Role, wanted: Wanted) -> bool:
-        """Whether a failed load should not be tried again yet."""
-        failed, polls = self._failed.get(role, (None, 0))
-        if failed != wanted or polls <= 0:
+    def _is_waiting(self, slot: str, wanted: Wanted) -> bool:
+        """Whether what failed should not be tried again yet."""
+        if self._preparation.is_overrunning(wanted):
+            return True
+        failed = self._failed.get(slot)
+        if failed is None or failed.wanted != wanted:
             return False
-        self._failed[role] = (wanted, polls - 1)
-        return True
+        failed.polls -= 1
+        return failed.polls >= 0
 
-    def _load(self, wanted: Wanted, current: Served | None) -> Served:
-        known = [current, self.serving.champion, self.serving.challenger]
-        for served in known:
-            if served is not None and served.wanted == wanted:  # a challenger that was promoted
-                return served
-        opened = next((each.release for each in known if each and each.release.digest == wanted.release), None)
-        return load_served(self._project, self._store, wanted, opened=opened)
+    def _forgive(self, slot: str) -> None:
+        if self._failed.pop(slot, None):
+            self._chronicle.loaded(slot)
 
-    def _own_model(self, wanted: Wanted) -> Served | None:
-        """The release as it was fitted, where nothing is in charge and its newest state cannot be loaded."""
-        if not wanted.state:
+    def _forget_failures(self, desired: Desired) -> None:
+        """What failed as an arm of a split that is over is no concern any more."""
+        for slot in set(self._failed) - {*ROLES, *(each.release for each in desired.arms)}:
+            self._forgive(slot)
+
+    def _assign(self, champion: Served | None, challenger: Served | None, others: Iterable[Served | None]) -> None:
+        """Serve from now on by these: one reference is replaced."""
+        before = self.serving
+        previous = self._previous(champion)
+        loaded = [each for each in (champion, challenger, *others) if each is not None]
+        arms = {each.release.digest: each for each in reversed(loaded)}
+        present = (before.champion, before.challenger, before.previous, before.split)
+        if (champion, challenger, previous, self._split) == present and arms == before.arms:
+            return
+        known = {each: each for each in (*loaded, previous) if each is not None}
+        self._health = {each: self._health_of(each, champion, challenger, previous) for each in known}
+        baseline = Health("baseline", self._breaker())
+        chains = {
+            digest: chain_of(
+                served,
+                champion=champion,
+                previous=previous,
+                health=lambda each: baseline if each is None else self._health[each],
+            )
+            for digest, served in arms.items()
+        }
+        self.serving = Serving(champion, challenger, previous, self._split, arms, chains)
+        changed: tuple[tuple[Role, Served | None, Served | None], ...] = (
+            ("champion", before.champion, champion),
+            ("challenger", before.challenger, challenger),
+        )
+        for role, old, new in changed:
+            if old is not new:
+                self._watcher.swapped(role, new)
+                self._watcher.breaker(role, is_open=new is not None and not self._health[new].breaker.is_closed)
+
+    def _previous(self, champion: Served | None) -> Served | None:
+        """The champion before this one, while it costs little memory and knows the same data."""
+        before = self.serving
+        is_new = before.champion is not None and (
+            champion is None or before.champion.release.digest != champion.release.digest
+        )
+        previous = before.champion if is_new else before.previous
+        if champion is None or previous is None or previous.cutoff != champion.cutoff:
             return None
-        try:
-            return load_served(self._project, self._store, Wanted(wanted.release))
-        except EverloopError as error:
-            _log.warning("release %s cannot be loaded either: %s", wanted.release[:12], error)
-            return None
+        return previous if not is_new or _bytes_of(previous) <= _CHEAP_BYTES else None
 
-    def _swap(self, role: Role, served: Served | None) -> bool:
-        champion = served if role == "champion" else self.serving.champion
-        challenger = served if role == "challenger" else self.serving.challenger
-        self.serving = Serving(champion, challenger)
-        self._watcher.swapped(role, served)
-        return True
+    def _health_of(
+        self, served: Served, champion: Served | None, challenger: Served | None, previous: Served | None
+    ) -> Health:
+        """How what is loaded does, kept for as long as it is loaded."""
+        places = (("champion", champion), ("challenger", challenger), ("previous", previous))
+        label = next((name for name, each in places if each is served), "arm")
+        known = self._health.get(served)
+        if known is None:
+            return Health.of(served, label, self._breaker())
+        known.label = label
+        return known
 
-    def _raise_alert(self, role: Role, wanted: Wanted, current: Served | None, error: EverloopError) -> None:
-        """An alert in the store: once, however often and by however many workers the load is tried."""
-        kept = f"{current.release.digest[:12]} stays in charge" if current else "nothing is in charge"
-        message = f"the {role} {wanted.release[:12]} cannot be loaded: {error.message}; {kept}"
-        evidence = error.to_dict() | {"release": wanted.release, "state": wanted.state, "role": role}
-        try:
-            with self._store.write() as tx:
-                is_new = raise_alert(
-                    tx,
-                    _ALERTS[role],
-                    message,
-                    at=self._clock.now(),
-                    actor="serve",
-                    hint=error.hint,
-                    subject=wanted.release,
-                    evidence=evidence,
-                )
-            if is_new:
-                _log.error("%s", message)
-        except UnavailableError as failure:
-            _log.warning("%s, and the alert cannot be stored: %s", message, failure)
+    def _breaker(self) -> Breaker:
+        return Breaker(failures=self._settings.breaker_failures, seconds=self._settings.breaker_seconds)
 
-    def _clear_alert(self, role: Role) -> None:
-        try:
-            with self._store.write() as tx:
-                clear_alert(tx, _ALERTS[role], at=self._clock.now(), actor="serve")
-        except UnavailableError as failure:
-            _log.warning("the end of an alert cannot be stored: %s", failure)
+    def _watch_health(self) -> None:
+        """An alert while a release fails again and again."""
+        failing = [each for each in self._health.values() if not each.breaker.is_closed]
+        if bool(failing) == self._is_failing:
+            return
+        self._is_failing = bool(failing)
+        if failing:
+            self._chronicle.failing([each.label for each in failing], failing[0].error)
+        else:
+            self._chronicle.recovered()
+
+
+def _bytes_of(served: Served) -> int:
+    """How much a model takes on disk."""
+    return sum(path.stat().st_size for path in served.release.folder.rglob("*") if path.is_file())
