@@ -95,3 +95,15 @@ def test_waiting_threads_sleep_unless_told_otherwise(given: dict[str, str], expe
     code = f"import os; {load}; print(os.environ['OMP_WAIT_POLICY'])"
     done = subprocess.run([sys.executable, "-c", code], env=plain | given, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17])
+def test_several_outputs_have_the_packages_bits(count: int) -> None:
+    random = np.random.default_rng(3)
+    rows = random.normal(size=(300, 4))
+    options = {"objective": "multiclass", "num_class": 3, "verbosity": -1, "num_threads": 1}
+    peer = lightgbm.train(options, lightgbm.Dataset(rows, random.integers(0, 3, 300)), 12)
+    ours = Booster(peer.model_to_string())
+    assert ours.outputs == 3
+    np.testing.assert_array_equal(ours.predict(rows[:count]), peer.predict(rows)[:count])
+    np.testing.assert_array_equal(ours.predict(rows[:count], raw=True), peer.predict(rows, raw_score=True)[:count])

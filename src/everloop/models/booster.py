@@ -13,6 +13,7 @@ import ctypes
 import importlib.util
 import os
 import sys
+import threading
 import weakref
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,8 @@ __all__ = ["Booster", "load_library"]
 
 _FLOAT32, _FLOAT64 = 0, 1
 _NORMAL, _RAW = 0, 1
+_FEW = 16
+"""Up to so many rows are asked one by one: asking for a matrix costs some 12 us before its first row."""
 
 
 class Booster:
@@ -65,19 +68,22 @@ class Booster:
         count = ctypes.c_int()
         _call(library, "LGBM_BoosterGetNumFeature", handle, ctypes.byref(count))
         self.features = count.value
+        _call(library, "LGBM_BoosterGetNumClasses", handle, ctypes.byref(count))
+        self.outputs = count.value
+        self._local = threading.local()
 
     def predict(
         self, rows: NDArray[np.float32] | NDArray[np.float64], *, raw: bool = False, threads: int = 1
     ) -> NDArray[np.float64]:
-        """Predictions for rows of features.
+        """Predictions for rows of features; the bits of a row depend neither on the others nor on the threads.
 
         Args:
             rows: shape ``(n, features)``, NaN where missing.
             raw: the score before the link function.
-            threads: how many threads share the rows; the bits do not depend on it.
+            threads: how many threads share the rows.
 
         Returns:
-            Shape ``(n,)``.
+            Shape ``(n,)``, or ``(n, outputs)`` where the model has several outputs, such as classes.
 
         Raises:
             ModelError: the number of features is another, or the library reports an error.
@@ -88,7 +94,12 @@ class Booster:
                 f"the model takes {self.features} features, not an array of shape {rows.shape}",
                 hint="features and model must come from the same release",
             )
-        out = np.empty(len(rows), dtype=np.float64)
+        if 0 < len(rows) <= _FEW and not raw:
+            few: _FewRows | None = getattr(self._local, "few", None)
+            if few is None:
+                few = self._local.few = _FewRows(self)
+            return few.predict(rows)
+        out = np.empty((len(rows), self.outputs) if self.outputs > 1 else len(rows), dtype=np.float64)
         if not len(rows):
             return out
         kind = _FLOAT64 if rows.dtype == np.float64 else _FLOAT32
@@ -110,19 +121,66 @@ class Booster:
             ctypes.byref(written),
             out.ctypes.data_as(ctypes.c_void_p),
         )
-        if written.value != len(out):
+        if written.value != out.size:
             raise ModelError(
                 "booster_output",
-                f"LightGBM gave {written.value} values for {len(out)} rows",
-                hint="only models with one output are supported",
+                f"LightGBM gave {written.value} values for {len(out)} rows of {self.outputs}",
+                hint="is the installed LightGBM as new as the one that made the model?",
             )
         return out
 
 
+class _FewRows:
+    """What one thread predicts a few rows with: the library's prepared call, and buffers whose addresses are known.
+
+    Preparing saves LightGBM the reading of its parameters, and fixed buffers save NumPy's and ctypes' making of
+    pointers: 0.6 us a call above the trees themselves.
+    """
+
+    def __init__(self, booster: Booster) -> None:
+        library, handle = booster._library, booster._handle
+        self._owner = handle
+        self._library = library
+        self._rows = np.empty((_FEW, booster.features), dtype=np.float64)
+        self._out = np.empty((_FEW, booster.outputs) if booster.outputs > 1 else _FEW, dtype=np.float64)
+        self._written = np.zeros(1, dtype=np.int64)
+        self._config = ctypes.c_void_p()
+        _call(
+            library,
+            "LGBM_BoosterPredictForMatSingleRowFastInit",
+            handle,
+            ctypes.c_int(_NORMAL),
+            ctypes.c_int(0),
+            ctypes.c_int(-1),
+            ctypes.c_int(_FLOAT64),
+            ctypes.c_int32(booster.features),
+            b"num_threads=1",
+            ctypes.byref(self._config),
+        )
+        weakref.finalize(self, library.LGBM_FastConfigFree, self._config)
+        first, out, written = self._rows.ctypes.data, self._out.ctypes.data, self._written.ctypes.data
+        wide, deep = self._rows.strides[0], self._out.strides[0]
+        self._places = [(first + i * wide, written, out + i * deep) for i in range(_FEW)]
+        self._function = library.LGBM_BoosterPredictForMatSingleRowFast
+
+    def predict(self, rows: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Predictions of at most so many rows as the buffers hold."""
+        n = len(rows)
+        self._rows[:n] = rows
+        for row, written, out in self._places[:n]:
+            if self._function(self._config, row, written, out) != 0:
+                raise _failure(self._library, "LGBM_BoosterPredictForMatSingleRowFast")
+        return self._out[:n].copy()
+
+
 def _call(library: ctypes.CDLL, function: str, *arguments: object) -> None:
     if getattr(library, function)(*arguments) != 0:
-        reason = library.LGBM_GetLastError().decode(errors="replace")
-        raise ModelError("booster_library", f"LightGBM: {reason}", hint=f"{function} failed; see LightGBM's C API")
+        raise _failure(library, function)
+
+
+def _failure(library: ctypes.CDLL, function: str) -> ModelError:
+    reason = library.LGBM_GetLastError().decode(errors="replace")
+    return ModelError("booster_library", f"LightGBM: {reason}", hint=f"{function} failed; see LightGBM's C API")
 
 
 @cache
@@ -149,4 +207,5 @@ def load_library() -> ctypes.CDLL:
             "booster_missing", f"cannot load {found[0].name}: {error}", hint="is OpenMP (libgomp) installed?"
         ) from error
     library.LGBM_GetLastError.restype = ctypes.c_char_p
+    library.LGBM_BoosterPredictForMatSingleRowFast.argtypes = [ctypes.c_void_p] * 4
     return library

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -41,10 +41,21 @@ class Predictor(Protocol):
     flavor: str
     """The library that made it: ``lightgbm``, ``xgboost``, ``sklearn``, ``onnx``, ``pyfunc``."""
 
-    def predict(self, rows: Rows, parameters: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    is_exact_in_batch: bool
+    """Whether a row's answer has the same bits whatever rows are asked with it."""
+
+    def predict(
+        self, rows: Rows, parameters: Mapping[str, Any], outputs: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
         """The outputs by name, each an array with the rows first.
+
+        Args:
+            rows: the rows, checked against the signature.
+            parameters: the request's parameters, checked against the signature, with its defaults.
+            outputs: the names of those wanted; all of them where it is empty.
 
         Raises:
             ModelError: the model fails.
+            RequestError: several models share the rows, and a row names none of them.
         """
         ...

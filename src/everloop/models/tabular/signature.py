@@ -31,11 +31,19 @@ class Tensor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An output: NumPy's name of its type (``object`` for texts), and the shape after the rows."""
+    """An output.
+
+    Attributes:
+        name: its name.
+        dtype: NumPy's name of its type, ``object`` for texts.
+        shape: the shape after the rows.
+        classes: what a label is one of, or what the values of a probability stand for, in order; else empty.
+    """
 
     name: str
     dtype: str = "float64"
     shape: tuple[int, ...] = ()
+    classes: tuple[bool | int | float | str, ...] = ()
 
 
 class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +60,7 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         columns: the input columns in the model's order; empty where it takes tensors.
         tensors: the input tensors; empty where it takes columns.
-        outputs: what it gives for each row.
+        outputs: what it gives for each row; the first is the main one, which MLflow's ``predict`` would give.
         parameters: what a request may set beside its rows.
     """
 
