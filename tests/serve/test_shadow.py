@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +12,7 @@ from everloop.core.clock import ManualClock
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 from everloop.serve.answers import Answerer
 from everloop.serve.host import Host, Serving
-from everloop.serve.log import PredictionLog
+from everloop.serve.log.log import PredictionLog
 from everloop.serve.metrics import Metrics
 from everloop.serve.query import ForecastQuery
 from everloop.serve.shadow import Shadow
@@ -38,18 +40,33 @@ class Stage:
         clock = ManualClock(NOW)
         self.outcomes = Outcomes()
         self.host = Host(world.project, world.store, clock, self.outcomes)
-        self.log = PredictionLog(world.store, most=10, watcher=self.outcomes)
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.log = PredictionLog(world.project, world.store, clock, watcher=self.outcomes)
         answerer = Answerer(world.project, world.store, clock)
         self.shadow = Shadow(self.host, answerer, self.log, self.outcomes, most=2)
+
+    def start_log(self) -> None:
+        self.thread.start()
+        self.loop.call_soon_threadsafe(self.log.start, self.loop)
+
+    def close_log(self) -> None:
+        async def close() -> None:
+            self.log.close()
+
+        asyncio.run_coroutine_threadsafe(close(), self.loop).result(10)
 
 
 @pytest.fixture
 def stage(world):  # type: ignore[no-untyped-def]
     made = Stage(world)
-    made.log.start()
+    made.start_log()
     yield made
     made.shadow.close()
-    made.log.close()
+    made.close_log()
+    made.loop.call_soon_threadsafe(made.loop.stop)
+    made.thread.join(10)
+    made.loop.close()
 
 
 def challenge(world) -> None:  # type: ignore[no-untyped-def]
@@ -73,7 +90,7 @@ def test_a_full_queue_drops_and_counts(world, stage: Stage, until: Callable[...,
     assert stage.outcomes.seen == ["dropped", "dropped"]
     stage.shadow.start()
     until(lambda: len(stage.outcomes.seen) == 4)
-    stage.log.close()
+    stage.close_log()
     assert stage.outcomes.seen[2:] == ["computed", "computed"]
     with world.store.read() as tx:
         rows = tx.exec_driver_sql("SELECT twin, role FROM predictions ORDER BY twin").all()

@@ -35,7 +35,7 @@ def project_of(folder: Path | None, overrides: Sequence[str] | None) -> Project:
 def opened(folder: Path | None, overrides: Sequence[str] | None) -> Iterator[tuple[Project, Store]]:
     """The project that the options name, and its store, closed in the end."""
     project = project_of(folder, overrides)
-    store = open_store(project.store_url, fsync=project.settings.serve.fsync)
+    store = open_store(project.store_url, fsync=project.settings.log.fsync)
     try:
         yield project, store
     finally:

@@ -20,6 +20,7 @@ __all__ = [
     "DataSettings",
     "ForecastSettings",
     "GateSettings",
+    "LogSettings",
     "LoopSettings",
     "MonitorSettings",
     "ProjectSettings",
@@ -268,9 +269,6 @@ class ServeSettings(Section):
     )
     timeout_seconds: float = key(30.0, unit="seconds", help="The longest a prediction may take.", gt=0)
     max_waiting: int = key(1_000, unit="requests", help="More requests than this at once are refused with 503.", ge=1)
-    fsync: bool = key(
-        True, help="Whether a prediction is on the disk, not only with the system, before it is answered."
-    )
     model_timeout_seconds: float = key(
         10.0, unit="seconds", help="The longest a model may take before another answers in its place.", gt=0
     )
@@ -334,6 +332,38 @@ class AccessSettings(Section):
     )
 
 
+class LogSettings(Section):
+    """The prediction log."""
+
+    fsync: bool = key(
+        False,
+        help="Whether a prediction is on the disk before it is answered. Without it an answer survives the end of the "
+        "server, however it ends, but not a loss of power in the same moment. PostgreSQL has a setting of its own.",
+    )
+    inputs: float = key(
+        1.0,
+        unit="share of the requests",
+        help="For which share the inputs are kept; a prediction without them cannot be repeated.",
+        ge=0,
+        le=1,
+    )
+    patience_seconds: float = key(
+        1.0,
+        unit="seconds",
+        help="How long the store may take; then predictions go to a buffer on disk, and to the store later.",
+        gt=0,
+    )
+    spool_bytes: int = key(256_000_000, unit="bytes", help="The most that the buffer on disk holds.", ge=0)
+    when_full: Literal["refuse", "unlogged"] = key(
+        "refuse",
+        help="What becomes of answers when store and buffer take no more: refused, or given without being stored.",
+    )
+    keep_days: int = key(0, unit="days", help="How long predictions are kept; 0 means for ever.", ge=0)
+    export: str = key(
+        "", help="A folder or URL of a Delta table to which predictions go before they are deleted; empty means none."
+    )
+
+
 class LoopSettings(Section):
     """The controller."""
 
@@ -371,6 +401,7 @@ class Settings(Section):
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
     access: AccessSettings = Field(default_factory=AccessSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
     loop: LoopSettings = Field(default_factory=LoopSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)

@@ -129,7 +129,7 @@ def _answer(
     project: Project, clock: Clock, listener: socket.socket, ready: Callable[[], None], *, metrics: Path | None
 ) -> None:
     """Answer requests in this process until a signal comes."""
-    store = open_store(project.store_url, fsync=project.settings.serve.fsync)
+    store = open_store(project.store_url, fsync=project.settings.log.fsync)
     try:
         app = build_app(project, store, clock, metrics=Metrics(metrics))
         config = uvicorn.Config(

@@ -13,7 +13,7 @@ from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
 from everloop.serve.answers import Answer, Answerer, no_champion
 from everloop.serve.host import Host
-from everloop.serve.log import PredictionLog
+from everloop.serve.log.log import PredictionLog
 from everloop.serve.metrics import Metrics
 from everloop.serve.query import ForecastQuery
 from everloop.serve.served import Served
@@ -35,7 +35,7 @@ class Service:
 
     Args:
         project: the project.
-        store: its store, opened with the durability that ``serve.fsync`` asks for.
+        store: its store, opened with the durability that ``log.fsync`` asks for.
         clock: the time that answers carry.
         metrics: where to count.
     """
@@ -48,14 +48,14 @@ class Service:
         self.metrics = metrics or Metrics()
         self.host = Host(project, store, clock, self.metrics)
         self.answerer = Answerer(project, store, clock)
-        self.log = PredictionLog(store, most=self.settings.max_waiting, watcher=self.metrics)
+        self.log = PredictionLog(project, store, clock, watcher=self.metrics)
         self.shadow = Shadow(self.host, self.answerer, self.log, self.metrics)
         self.in_flight = 0
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="everloop-work")
 
     def start(self) -> None:
         """Load what is in charge, and start to log and to follow."""
-        self.log.start()
+        self.log.start(asyncio.get_running_loop())
         self.shadow.start()
         self.host.start()
 

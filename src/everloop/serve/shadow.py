@@ -16,7 +16,7 @@ from typing import Protocol
 from everloop.core.errors import EverloopError
 from everloop.serve.answers import Answerer
 from everloop.serve.host import Host
-from everloop.serve.log import PredictionLog
+from everloop.serve.log.log import PredictionLog
 from everloop.serve.query import ForecastQuery
 from everloop.serve.rows import RowQuery
 
@@ -107,7 +107,7 @@ class Shadow:
             _, prediction = self._answerer.score(job.query, challenger, role="shadow", twin=job.twin)
         else:
             _, prediction = self._answerer.compute(job.query, challenger, kind=job.kind, role="shadow", twin=job.twin)
-        self._prediction_log.put(prediction)
+        self._prediction_log.put_soon(prediction)
 
     @staticmethod
     def _try(work: Callable[[], None]) -> str:

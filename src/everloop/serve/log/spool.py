@@ -1,0 +1,170 @@
+"""The buffer on disk: takes predictions while the store does not.
+
+A spool is a folder of segments. Each worker appends to a segment of its own, which it holds locked; a segment whose
+worker has ended is moved to the store by whoever finds it. A record is framed by its length and its CRC-32, so a tail
+that a crash tore off is seen and cut: what was torn was never acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from everloop.core.clock import Clock
+from everloop.core.ids import new_id
+from everloop.serve.log.records import Record
+
+__all__ = ["Segment", "Spool", "read_records"]
+
+_FRAME = struct.Struct("<II")
+_SUFFIX = ".spool"
+_MOST_BYTES = 2**30
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+class Segment:
+    """A file of records that this process appends to, or moves."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def append(self, records: list[Record], *, fsync: bool) -> int:
+        """Write records, whole or not at all; how many bytes they take.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        content = b"".join(map(_framed, records))
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(self._descriptor, content[written:])
+            if fsync:
+                os.fdatasync(self._descriptor)
+        except OSError:
+            # half a group must not be moved later, since its callers are told that it is not stored
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, self.size)
+            raise
+        self.size += len(content)
+        return len(content)
+
+    def records(self) -> Iterator[Record]:
+        """What it holds."""
+        return read_records(self.path.read_bytes())
+
+    def delete(self) -> None:
+        """Remove the file: all of it is in the store."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go; another process may move it."""
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+class Spool:
+    """The segments of a server.
+
+    Args:
+        folder: where they lie.
+        clock: names them.
+        most: the most bytes of all of them together.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, *, most: int) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._most = most
+        self._current: Segment | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of all segments of all workers."""
+        total = 0
+        for path in self._folder.glob("*" + _SUFFIX):
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
+        return total
+
+    def append(self, records: list[Record], *, fsync: bool) -> bool:
+        """Take records; ``False`` where they would not fit.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        if self._current is None:
+            self._current = self._new()
+        need = sum(len(record[9]) + len(record[10]) + 300 for record in records)
+        if self.size + need > self._most:
+            return False
+        self._current.append(records, fsync=fsync)
+        return True
+
+    def turn(self) -> None:
+        """End the present segment, so that it can be moved."""
+        current, self._current = self._current, None
+        if current is not None:
+            current.close()
+
+    def waiting(self) -> Iterator[Segment]:
+        """Segments that nobody appends to, oldest first, each locked for this process until it is closed."""
+        for path in sorted(self._folder.glob("*" + _SUFFIX)):
+            if self._current is not None and path == self._current.path:
+                continue
+            segment = _locked(path)
+            if segment is not None:
+                yield segment
+
+    def _new(self) -> Segment:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{new_id(self._clock.now())}{_SUFFIX}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return Segment(path, descriptor)
+
+
+def read_records(content: bytes) -> Iterator[Record]:
+    """The records of a segment up to the first one that is torn or damaged."""
+    place = 0
+    while place + _FRAME.size <= len(content):
+        size, checksum = _FRAME.unpack_from(content, place)
+        place += _FRAME.size
+        body = content[place : place + size]
+        if size > _MOST_BYTES or len(body) < size or zlib.crc32(body) != checksum:
+            return
+        place += size
+        yield tuple(_decode(body))
+
+
+def _framed(record: Record) -> bytes:
+    body = _encode(record)
+    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+
+
+def _locked(path: Path) -> Segment | None:
+    """A segment that is nobody else's, locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_nlink:  # not moved and deleted since it was listed
+            return Segment(path, descriptor)
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None
