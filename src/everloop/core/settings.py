@@ -251,6 +251,9 @@ class ServeSettings(Section):
 
     host: str = key("127.0.0.1", help="The address to listen on.")
     port: int = key(8000, help="The port to listen on.", ge=0, le=65535)
+    grpc_port: int = key(
+        0, help="The port for gRPC, on the same address (needs the extra `grpc`); 0 means none.", ge=0, le=65535
+    )
     workers: int = key(1, unit="processes", help="How many processes answer.", ge=1)
     poll_seconds: float = key(1.0, unit="seconds", help="How often the server looks for a promotion or new data.", gt=0)
     max_body_bytes: int = key(16_000_000, unit="bytes", help="The largest request body.", ge=1)
