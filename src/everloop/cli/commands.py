@@ -30,6 +30,7 @@ COMMANDS = (
     Command("Experiment", "run", "The main job: ingest, train, gates, release."),
     Command("Release", "release", "List releases, or show one with its evidence."),
     Command("Release", "promote", "Put a release in charge."),
+    Command("Release", "traffic", "Who answers what share of the traffic: show, set, end."),
     Command("Release", "rollback", "Put the previous champion back in charge."),
     Command("Serve", "serve", "Start the server."),
     Command("Serve", "forecast", "Forecast every series into a file or table."),

@@ -181,6 +181,6 @@ def _roll_out(
         promote(project, store, clock, release.digest, reason=reason, actor=actor, tracker=tracker)
         return "champion", reason
     reason = f"{best.candidate} passed its gates{shown}"
-    begin_trial(store, release.digest, at=clock.now(), reason=reason, actor=actor)
+    begin_trial(store, project.settings.release, release.digest, at=clock.now(), reason=reason, actor=actor)
     sync_aliases(project, store, clock, actor=actor, tracker=tracker)
     return "challenger", reason

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from everloop.core.project import Project
+from everloop.core.settings import ReleaseSettings
 from everloop.improve.comparison import decide, pair_days
 from everloop.monitor.joining import JoinedForecast
+from everloop.release.rollout import begin_rollout, end_rollout
 from everloop.stats.evidence import Evidence
 from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import Store
@@ -16,7 +18,9 @@ from everloop.store.trials import Trial, decide_trial, open_trial, start_trial
 __all__ = ["begin_trial", "judge_trial", "settle_trial"]
 
 
-def begin_trial(store: Store, challenger: str, *, at: datetime, reason: str, actor: str) -> None:
+def begin_trial(
+    store: Store, settings: ReleaseSettings, challenger: str, *, at: datetime, reason: str, actor: str
+) -> None:
     """Put a challenger on trial beside the champion; an open trial ends undecided, its champion stays."""
     with store.write() as tx:
         champion = in_role(tx, "champion") or ""
@@ -31,6 +35,9 @@ def begin_trial(store: Store, challenger: str, *, at: datetime, reason: str, act
         deploy(tx, "challenger", challenger, at=at, reason=reason)
         message = f"{challenger[:12]} is tried in shadow beside {champion[:12]}: {reason}"
         record_event(tx, at, "challenged", message, actor=actor, subject=challenger)
+        if going_on is not None:
+            end_rollout(tx, at=at, reason=message, actor=actor, release=going_on.challenger)
+        begin_rollout(tx, settings, challenger, at=at, reason=reason, actor=actor)
 
 
 def judge_trial(project: Project, trial: Trial, joined: list[JoinedForecast]) -> Evidence:
@@ -60,3 +67,4 @@ def settle_trial(store: Store, trial: Trial, evidence: Evidence, *, at: datetime
             deploy(tx, "champion", trial.challenger, at=at, reason=evidence.reason)
         deploy(tx, "challenger", None, at=at, reason=evidence.reason)
         record_event(tx, at, kind, evidence.reason, actor=actor, subject=trial.challenger, evidence=evidence.to_dict())
+        end_rollout(tx, at=at, reason=evidence.reason, actor=actor, release=None if is_promotion else trial.challenger)

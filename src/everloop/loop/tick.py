@@ -24,6 +24,7 @@ from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
 from everloop.loop.lease import HeldLease, held_lease
 from everloop.monitor.live import LiveReport, joined_since, look
+from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
 from everloop.store.alerts import clear_alert, raise_alert
@@ -75,6 +76,8 @@ def tick(context: LoopContext) -> TickReport:
     with held_lease(context) as lease:
         with context.store.read() as tx:
             before = last_event(tx)
+        with _stage(context, report, "traffic"):
+            check_split(context.store, at=report.at, actor=ACTOR)
         with _stage(context, report, "ingest"):
             _bring_data(context, report)
         if report.dataset is not None:

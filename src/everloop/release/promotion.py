@@ -12,6 +12,7 @@ from everloop.core.errors import GateError, NotFoundError, UsageError
 from everloop.core.project import Project
 from everloop.release.bundle import open_release
 from everloop.release.registry import sync_aliases
+from everloop.release.rollout import begin_rollout, end_rollout
 from everloop.store.deployments import ReleaseRow, Role, deploy, deployment_history, find_release, in_role
 from everloop.store.engine import Store
 from everloop.store.events import list_events, record_event
@@ -60,7 +61,8 @@ def promote(
 ) -> Promotion:
     """Give a role to a release, after verifying its bundle; servers follow within their poll interval.
 
-    A challenger that becomes champion is no challenger any more.
+    A challenger that becomes champion is no challenger any more. A split of the traffic ends with the roles that it was
+    made for; a new challenger gets its share as ``release.rollout`` says.
 
     Args:
         project: the project.
@@ -112,6 +114,12 @@ def promote(
             kind = "promoted" if role == "champion" else "challenged"
             message = f"{row.digest[:12]} ({row.candidate}) is {role}: {reason}"
             record_event(tx, now, kind, message, actor=actor, subject=row.digest, evidence=evidence)
+            if role == "champion":
+                end_rollout(tx, at=now, reason=message, actor=actor)
+            else:
+                if previous is not None:
+                    end_rollout(tx, at=now, reason=message, actor=actor, release=previous)
+                begin_rollout(tx, project.settings.release, row.digest, at=now, reason=reason, actor=actor)
     return Promotion(
         role, row.digest, previous, changed, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
     )
@@ -140,6 +148,7 @@ def rollback(
         message = f"rolled back from {current[:12]} to {target[:12]}: {reason}"
         evidence = {"from": current, "to": target, "reason": reason, "deployment": seq}
         record_event(tx, now, "rolled_back", message, actor=actor, subject=target, evidence=evidence)
+        end_rollout(tx, at=now, reason=message, actor=actor)
     return Promotion(
         "champion", target, current, True, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
     )
@@ -174,6 +183,7 @@ def withdraw_challenger(
         deploy(tx, "challenger", None, at=now, reason=reason)
         message = f"{previous[:12]} is no challenger any more: {reason}"
         record_event(tx, now, "withdrawn", message, actor=actor, subject=previous, evidence={"reason": reason})
+        end_rollout(tx, at=now, reason=message, actor=actor, release=previous)
     return Promotion(
         "challenger", None, previous, True, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
     )
