@@ -11,25 +11,33 @@ from starlette.responses import Response
 
 from everloop.core.errors import RequestError, nearest
 
-__all__ = ["decode", "json_response", "read_body"]
+__all__ = ["BINARY", "JSON", "TABLE", "decode", "json_response", "read_body"]
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _PLACE = re.compile(r" - at `\$?(?:\.)?(.*)`$")
-_JSON_TYPE = re.compile(r"application/([\w.+-]+\+)?json")
+JSON = re.compile(r"application/([\w.+-]+\+)?json")
+BINARY = re.compile(JSON.pattern + "|application/octet-stream")
+TABLE = re.compile(JSON.pattern + "|text/csv")
 
 
-async def read_body(request: Request, *, most: int) -> bytes:
+async def read_body(request: Request, *, most: int, kinds: re.Pattern[str] = JSON) -> bytes:
     """The body, of at most ``most`` bytes.
 
+    Args:
+        request: the request.
+        most: the most bytes.
+        kinds: the content types that are read.
+
     Raises:
-        RequestError: it is no JSON by its content type, is compressed, or is too long (seen while reading).
+        RequestError: its content type is another, it is compressed, or is too long (seen while reading).
     """
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if not _JSON_TYPE.fullmatch(kind):
+    if not kinds.fullmatch(kind):
+        more = {BINARY: " or application/octet-stream", TABLE: " or text/csv"}.get(kinds, "")
         raise RequestError(
-            "content_type", f"the body must be JSON, not {kind[:80]!r}", hint="send: Content-Type: application/json"
+            "content_type", f"the body must be JSON, not {kind[:80]!r}", hint=f"send application/json{more}"
         )
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity":

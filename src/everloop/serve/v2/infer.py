@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from everloop.core.errors import RequestError, nearest
 from everloop.models.tabular.predictor import Rows
 from everloop.serve.v2.datatypes import datatype_of
-from everloop.serve.v2.messages import InferOutput, parse_header_length, read_message, read_tensors, read_wishes
+from everloop.serve.v2.messages import InferOutput, Wishes, parse_header_length, read_message, read_tensors, read_wishes
 from everloop.serve.v2.signature import RowsDecoder
 from everloop.serve.v2.tensors import binary_of, json_of
 
-__all__ = ["InferCall", "decode_infer", "encode_infer", "parse_header_length"]
+__all__ = ["InferCall", "chosen_outputs", "decode_infer", "encode_infer", "encode_tensors", "parse_header_length"]
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -133,28 +133,20 @@ def encode_infer(
     Raises:
         RequestError: an output was asked for that there is not.
     """
-    return encode_tensors(
-        _chosen(call.outputs, outputs),
-        call,
-        {
-            "model_name": model_name,
-            "model_version": version,
-            "parameters": {"prediction_id": prediction_id, "notes": notes}
-            if notes
-            else {"prediction_id": prediction_id},
-        },
-    )
-
-
-def encode_tensors(outputs: Outputs, call: Any, tree: dict[str, Any]) -> tuple[bytes, bytes]:
-    """Outputs in the form that a call wants, put into an answer's tree; as :func:`encode_infer`."""
+    tree: dict[str, Any] = {"model_name": model_name, "model_version": version}
     if call.id is not None:
         tree["id"] = call.id
+    tree["parameters"] = {"prediction_id": prediction_id, "notes": notes} if notes else {"prediction_id": prediction_id}
+    return encode_tensors(chosen_outputs(call.outputs, outputs), call, tree)
+
+
+def encode_tensors(outputs: Outputs, form: InferCall | Wishes, tree: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Outputs as JSON or binary data, as a call wants them, put into an answer's tree; as :func:`encode_infer`."""
     chunks: list[bytes] = []
     tensors: list[dict[str, Any]] = []
     for name, array in outputs.items():
         tensor: dict[str, Any] = {"name": name, "datatype": datatype_of(array.dtype), "shape": array.shape}
-        if call.binary.get(name, call.is_binary):
+        if form.binary.get(name, form.is_binary):
             chunk = binary_of(array)
             chunks.append(chunk)
             tensor["parameters"] = {"binary_data_size": len(chunk)}
@@ -169,8 +161,12 @@ def encode_tensors(outputs: Outputs, call: Any, tree: dict[str, Any]) -> tuple[b
     return lines, b"".join([head, *chunks])
 
 
-def _chosen(names: tuple[str, ...], outputs: Outputs) -> Outputs:
-    """The outputs asked for, in the order asked."""
+def chosen_outputs(names: tuple[str, ...], outputs: Outputs) -> Outputs:
+    """The outputs asked for, in the order asked; all of them where none is named.
+
+    Raises:
+        RequestError: there is no such output.
+    """
     if not names:
         return outputs
     for name in names:
