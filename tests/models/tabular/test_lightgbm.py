@@ -98,7 +98,7 @@ def test_the_best_iteration_counts(tmp_path: Path) -> None:
     target, other = frame["a"].fillna(0) + numbers(300, 1, missing=0)[:, 0], fresh["a"].fillna(0)
     model.fit(frame, target, eval_X=(fresh,), eval_y=(other,), callbacks=[lightgbm.early_stopping(3, verbose=False)])
     assert model.best_iteration_ < 200
-    predictor = load(save("lightgbm", model, tmp_path / "m", frame, target))
+    predictor = load(save("lightgbm", model, tmp_path / "m", frame, target.to_numpy()))
     rows = rows_of(fresh, predictor.signature)
     np.testing.assert_array_equal(predictor.predict(rows, {})["prediction"], model.predict(fresh))
 
