@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 from starlette.responses import Response
 
@@ -17,18 +19,29 @@ from everloop.core.errors import (
     UsageError,
 )
 
-__all__ = ["internal_error", "respond", "status_of"]
+__all__ = ["error_headers", "header_lines", "internal_error", "respond", "status_of"]
 
 RETRY_AFTER_SECONDS = 1
 
 _BY_CODE = {
     "json": 400,
+    "json_depth": 400,
+    "key_missing": 401,
+    "key_unknown": 401,
+    "key_scope": 403,
     "path_unknown": 404,
     "method": 405,
     "body_slow": 408,
     "body_large": 413,
+    "rows_many": 413,
     "content_type": 415,
+    "rate_limited": 429,
     "timeout": 504,
+}
+_CHALLENGES = {  # RFC 6750, section 3
+    "key_missing": 'Bearer realm="everloop"',
+    "key_unknown": 'Bearer realm="everloop", error="invalid_token"',
+    "key_scope": 'Bearer realm="everloop", error="insufficient_scope"',
 }
 _BY_CLASS: tuple[tuple[type[EverloopError], int], ...] = (
     (UsageError, 422),
@@ -54,15 +67,37 @@ def status_of(error: EverloopError) -> int:
     return status
 
 
+def error_headers(error: EverloopError) -> dict[str, str]:
+    """The headers that an error's answer carries beside its body.
+
+    >>> error_headers(UnavailableError("rate_limited", "too fast", retry_seconds=2.4))
+    {'retry-after': '3'}
+    """
+    status = status_of(error)
+    headers = {}
+    challenge = _CHALLENGES.get(error.code)
+    if challenge is not None:
+        headers["www-authenticate"] = challenge
+    if error.retry_seconds is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_seconds)))
+    elif status == 503:
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if status in (408, 413):  # the rest of the body is not waited for
+        headers["connection"] = "close"
+    return headers
+
+
+def header_lines(error: EverloopError) -> bytes:
+    """The same as lines, each ended by CR LF; without ``connection``, which is the exchange's affair."""
+    headers = error_headers(error)
+    return b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items() if name != "connection")
+
+
 def respond(error: EverloopError, *, headers: dict[str, str] | None = None) -> Response:
     """The answer that an error is."""
-    status = status_of(error)
-    all_headers = dict(headers or {})
-    if status == 503:
-        all_headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if status in (408, 413):  # the rest of the body is not waited for
-        all_headers["connection"] = "close"
-    return Response(msgspec.json.encode(error.to_dict()), status, all_headers, media_type="application/json")
+    all_headers = {**(headers or {}), **error_headers(error)}
+    body = msgspec.json.encode(error.to_dict())
+    return Response(body, status_of(error), all_headers, media_type="application/json")
 
 
 def internal_error() -> EverloopError:

@@ -1,0 +1,181 @@
+"""Bounds on what one caller may send: how often, how deep, how many rows, and as what."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+
+import numpy as np
+
+from everloop.core.errors import RequestError
+
+__all__ = ["JSON", "Limiter", "address_key", "check_content_type", "check_depth", "check_rows", "depth_of"]
+
+JSON = frozenset({b"application/json"})
+
+_MAPPED = b"\x00" * 10 + b"\xff\xff"  # IPv4 within IPv6
+_JSON_KIND = re.compile(rb"application/[\w.+-]+\+json")
+_CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]+)")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(each for each in range(256) if each not in b"[{]}")
+
+
+class Limiter:
+    """A token bucket for each name, in the form of a theoretical arrival time (GCRA; ITU-T I.371, 1996).
+
+    In any span of ``t`` seconds at most ``burst + rate * t`` requests of one name are let through. Each process counts
+    for itself. At most ``most`` names are remembered: a tenth of them, those whose buckets are fullest, is forgotten
+    when another one comes. So a flood of names costs bounded memory; the bound above holds for a name as long as fewer
+    than ``most`` ask at once.
+
+    >>> limiter = Limiter(rate=1, burst=2)
+    >>> [limiter.take("key", now=0.0) for _ in range(3)]
+    [0.0, 0.0, 1.0]
+
+    Args:
+        rate: requests a second; 0 lets everything through.
+        burst: how many may come at once; 0 means one second's, and at least 1.
+        most: how many names are remembered.
+    """
+
+    def __init__(self, rate: float, burst: int = 0, *, most: int = 10_000) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._most = most
+        self._arrivals: dict[str | bytes, float] = {}
+
+    def take(self, name: str | bytes, *, rate: float | None = None, now: float | None = None) -> float:
+        """Take a token: 0.0 where the request may go on, else the seconds until one will be there.
+
+        Args:
+            name: whose bucket.
+            rate: requests a second of this name instead of the common rate.
+            now: seconds of the monotonic clock, by default the present ones.
+        """
+        pace = self._rate if rate is None else rate
+        if pace <= 0:
+            return 0.0
+        if now is None:
+            now = time.monotonic()
+        step = 1.0 / pace
+        # what fits between the present and the arrival that a full burst would have made
+        room = (max(1.0, self._burst or pace) - 1.0) * step
+        arrivals = self._arrivals
+        arrival = arrivals.get(name, now)
+        if arrival < now:
+            arrival = now
+        wait = arrival - now - room
+        if wait > 1e-9:  # less is rounding
+            return wait
+        if len(arrivals) >= self._most and name not in arrivals:
+            self._forget(now)
+        arrivals[name] = arrival + step
+        return 0.0
+
+    def _forget(self, now: float) -> None:
+        """Make room for at least one name; a tenth at once, so that the scan is paid rarely."""
+        arrivals = self._arrivals
+        order = sorted(arrivals, key=arrivals.__getitem__)
+        full = next((place for place, name in enumerate(order) if arrivals[name] > now), len(order))
+        for name in order[: max(full, self._most // 10, 1)]:
+            del arrivals[name]
+
+
+def address_key(address: str) -> str | bytes:
+    """The bucket of a caller's address: for IPv6 its network of 64 bits, which one host may hold all of.
+
+    >>> address_key("192.0.2.1"), address_key("2001:db8::1") == address_key("2001:db8::2")
+    ('192.0.2.1', True)
+    """
+    if ":" not in address:
+        return address
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
+    except OSError:
+        return address
+    return socket.inet_ntoa(packed[12:]) if packed[:12] == _MAPPED else packed[:8]
+
+
+def check_depth(body: bytes | bytearray, most: int) -> None:
+    """Refuse a JSON body that is nested deeper than ``most``, before it is decoded.
+
+    The decoder is safe by itself: it raises ``RecursionError`` at the interpreter's limit. This bound is lower, and the
+    same for every decoder. A body with few brackets, such as one flat array, is let through by counting them; all
+    others are scanned, in time proportional to their length. What is no JSON may pass: the decoder tells.
+
+    Raises:
+        RequestError: it is deeper (``json_depth``).
+    """
+    if body.count(b"[") + body.count(b"{") <= most:
+        return
+    if depth_of(body) > most:
+        raise RequestError(
+            "json_depth",
+            f"the body is nested deeper than {most} levels",
+            hint="send it flatter, or raise access.max_depth",
+            path="access.max_depth",
+        )
+
+
+def depth_of(body: bytes | bytearray) -> int:
+    """How deep a JSON text is nested; brackets within strings do not count.
+
+    >>> depth_of(b'{"a": [[1, "[[["], 2]}')
+    3
+    """
+    text = bytes(body)
+    if b"\\" in text:
+        # escapes go, pairs of backslashes before quotes, so that every quote that is left begins or ends a string
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(text.split(b'"')[::2])
+    steps = np.frombuffer(outside.translate(_STEPS, _NO_BRACKETS), np.int8)
+    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
+
+
+def check_rows(count: int, most: int) -> None:
+    """Refuse a request of more than ``most`` rows.
+
+    Raises:
+        RequestError: it has more (``rows_many``).
+    """
+    if count > most:
+        raise RequestError(
+            "rows_many",
+            f"the request has {count} rows; at most {most} are taken",
+            hint="send it in parts, or raise access.max_rows",
+            path="access.max_rows",
+        )
+
+
+def check_content_type(value: bytes | None, allowed: frozenset[bytes], *, is_needed: bool = False) -> None:
+    """Refuse a body of another kind than a route takes, or in another encoding than UTF-8.
+
+    Where JSON is allowed, so is any type that ends in ``+json``. A request without the header is taken as the route's
+    own type, as many clients send none, unless ``is_needed``.
+
+    Args:
+        value: the value of ``Content-Type``.
+        allowed: media types in lower case, such as :data:`JSON`.
+        is_needed: whether the header must be there; a page of another site cannot send one of these types unasked.
+
+    Raises:
+        RequestError: it is of another kind (``content_type``).
+    """
+    if value in allowed or (value is None and not is_needed):
+        return
+    kind, _, parameters = (value or b"").lower().partition(b";")
+    kind = kind.strip()
+    is_known = kind in allowed or (b"application/json" in allowed and _JSON_KIND.fullmatch(kind) is not None)
+    if is_known:
+        charset = _CHARSET.search(parameters)
+        if charset is None or charset[1] in (b"utf-8", b"utf8"):
+            return
+    names = " or ".join(sorted(each.decode() for each in allowed))
+    came = "none" if value is None else repr(value[:80].decode("latin-1"))
+    raise RequestError(
+        "content_type",
+        f"the body must be {names} in UTF-8; Content-Type is {came}",
+        hint=f"send: Content-Type: {min(allowed, key=len).decode()}",
+        path="content-type",
+    )
