@@ -55,10 +55,6 @@ class Trace:
         ids = (self.trace_id.encode(), self.span_id.encode(), flags)
         return line + b"traceresponse: 00-%b-%b-%b\r\n" % ids
 
-    def traceparent(self) -> str:
-        """The header of a request that is made on behalf of this one."""
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
-
 
 def begin_trace(headers: list[tuple[bytes, bytes]]) -> Trace:
     """The ids of a request, from its headers where they are valid, else new.
