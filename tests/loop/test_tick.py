@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from everloop.core.clock import ManualClock
@@ -161,6 +162,47 @@ def test_a_prediction_is_traced_and_repeated(kiosk: Kiosk) -> None:
     assert again.numbers == 6 * 7 * 3
     with pytest.raises(NotFoundError, match="no prediction"):
         trace_prediction(project, store, "nothing")
+
+
+def test_without_its_inputs_a_prediction_is_traced_but_not_repeated_or_judged(kiosk: Kiosk) -> None:
+    from everloop.store.schema import predictions
+
+    context, clock = kiosk
+    tick(context)
+    with context.store.write() as tx:
+        tx.execute(predictions.update().values(request=b""))
+    trace = trace_prediction(context.project, context.store, batch_id(context.store))
+    assert trace.to_dict()["request"] is None
+    with pytest.raises(NotFoundError) as raised:
+        repeat_prediction(context.project, context.store, trace)
+    assert raised.value.code == "inputs_not_kept"
+    clock.advance(timedelta(days=1))
+    report = tick(context)
+    assert report.failures == []
+    assert report.live is not None
+    assert report.live.accuracy.n == 0
+
+
+def test_old_predictions_are_exported_and_deleted(make_kiosk: Callable[..., Project]) -> None:
+    project = make_kiosk(
+        "log.keep_days=3", "log.export=kept", "monitor.window_days=2", "retrain.schedule=", "retrain.on=[]"
+    )
+    store = open_store(project.store_url, fsync=False)
+    clock = ManualClock(at(100))
+    context = LoopContext(project, store, clock, "test", data_until=known_at)
+    deleted = []
+    for _ in range(14):
+        report = tick(context)
+        assert report.failures == []
+        deleted += [event.evidence["deleted"] for event in report.events if event.kind == "predictions_deleted"]
+        tick(context)
+        clock.advance(timedelta(days=1))
+    with store.read() as tx:
+        left = count_facts(tx)["predictions"]
+    assert sum(deleted) == 14 - left > 0
+    exported = pl.read_delta(str(project.root / "kept"))["id"].to_list()
+    assert len(exported) == len(set(exported)) == 13  # the last day is not over
+    store.close()
 
 
 def test_what_is_repeated_from_other_numbers_is_not_equal(kiosk: Kiosk) -> None:

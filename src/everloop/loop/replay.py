@@ -95,8 +95,8 @@ def open_replay(project: Project, plan: ReplayPlan, *, home: Path | None = None,
         update={
             "store": type(project.settings.store)(),
             "tracking": project.settings.tracking.model_copy(update={"uri": ""}),
-            # a replay can be made again, so it need not wait for the disk
-            "serve": project.settings.serve.model_copy(update={"fsync": False}),
+            # a replay can be made again, so it need not wait for the disk; its answers are nobody else's
+            "log": project.settings.log.model_copy(update={"fsync": False, "keep_days": 0, "export": ""}),
         }
     )
     world = replace(project, settings=settings, home=folder)

@@ -27,6 +27,7 @@ from everloop.monitor.live import LiveReport, joined_since, look
 from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
+from everloop.serve.log.retention import tend_log
 from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.deployments import in_role, latest_state
 from everloop.store.events import Event, events_after, last_event, record_event
@@ -89,6 +90,8 @@ def tick(context: LoopContext) -> TickReport:
                 refresh_states(context.project, context.store, report.dataset, now=report.at, loaded=context.loaded)
             with _stage(context, report, "forecast"):
                 _forecast(context, report)
+        with _stage(context, report, "log"):
+            tend_log(context.project, context.store, now=report.at, actor=ACTOR)
         with context.store.read() as tx:
             report.events = events_after(tx, before)
     return report

@@ -71,7 +71,7 @@ class Trace:
                 "everloop": provenance.everloop,
             },
             "seed": provenance.seed,
-            "request": msgspec.json.decode(self.prediction.request),
+            "request": msgspec.json.decode(self.prediction.request or b"null"),
             "answer": {
                 "series": len(self.values.series),
                 "steps": len(self.values.times),
@@ -121,9 +121,15 @@ def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetitio
     The serving state is not taken from disk: it is made again from the release and the table's old version.
 
     Raises:
-        NotFoundError: the release or the dataset version is gone.
+        NotFoundError: the release, the dataset version, or what was asked is not there any more.
         IntegrityError: the dataset version holds other content than it did.
     """
+    if not trace.prediction.request:
+        raise NotFoundError(
+            "inputs_not_kept",
+            f"what was asked for prediction {trace.prediction.id} was not kept, so it cannot be computed again",
+            hint="log.inputs is the share of the requests whose inputs are kept",
+        )
     is_same_state = True
     if trace.state is not None:
         dataset = head(project.table, trace.state.dataset_version)

@@ -71,7 +71,8 @@ def joined_since(
 ) -> list[JoinedForecast]:
     """The predictions that speak of instants at or after ``since``, beside the truth of those instants.
 
-    What-ifs are left out: nobody will see what would have been.
+    What-ifs are left out: nobody will see what would have been. So are answers whose inputs were not kept, since
+    nobody knows what they were about; the daily batches always keep theirs.
     """
     frequency = Frequency.parse(project.settings.data.frequency)
     table = read_truth(project, since=since)
@@ -102,7 +103,9 @@ def expected_by_step(release: ReleaseRow) -> dict[int, float]:
 
 
 def _is_what_if(prediction: Prediction, ahead: frozenset[str]) -> bool:
-    """Whether an answer is about a world that was asked for, which outcomes of the real one do not judge."""
+    """Whether an answer is, or may be, about a world that was asked for, which outcomes do not judge."""
+    if not prediction.request:
+        return True
     request = msgspec.json.decode(prediction.request)
     return bool(request.get("future")) or not ahead.isdisjoint(request.get("columns") or ())
 
