@@ -204,7 +204,7 @@ def test_workers_end_with_a_supervisor_that_is_killed(
 
 def test_a_slow_sender_is_told_so(world, serving: Callable[..., object]) -> None:  # type: ignore[no-untyped-def]
     world.champion()
-    with serving(world, "--set", "serve.timeout_seconds=0.3") as running:  # type: ignore[attr-defined]
+    with serving(world, "--set", "access.body_seconds=0.3") as running:  # type: ignore[attr-defined]
         host, port = running.url.removeprefix("http://").split(":")  # type: ignore[attr-defined]
         with socket.create_connection((host, int(port)), timeout=20) as sender:
             head = "POST /v1/forecast HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99"

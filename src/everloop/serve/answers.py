@@ -5,9 +5,8 @@ An answer is computed by the release that the store puts in charge, and stored b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,7 +17,7 @@ from everloop.core.ids import new_id
 from everloop.core.project import Project
 from everloop.models.asking import ask
 from everloop.release.bundle import Release
-from everloop.serve.query import ForecastQuery, level_labels, resolve
+from everloop.serve.query import ForecastQuery, Resolved, level_labels, resolve
 from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.served import Served, Wanted, instant_of, load_served, wanted_in
 from everloop.store.deployments import Role
@@ -26,11 +25,10 @@ from everloop.store.engine import Store
 from everloop.store.facts import Prediction, add_predictions
 from everloop.store.values import ForecastValues
 
-__all__ = ["Answer", "Answerer", "forecast_rows", "no_champion", "repeat"]
+__all__ = ["About", "Answer", "Answerer", "forecast_rows", "no_champion", "repeat"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One answer.
 
     Attributes:
@@ -41,6 +39,7 @@ class Answer:
         labels: the instants of the forecast as text.
         values: the numbers.
         notes: what the reader must know beside them.
+        fallback: why another than the one chosen answered, empty where that one did.
     """
 
     prediction_id: str
@@ -48,18 +47,27 @@ class Answer:
     state: str
     cutoff: datetime
     labels: tuple[str, ...]
-    values: ForecastValues = field(repr=False)
+    values: ForecastValues
     notes: tuple[str, ...] = ()
+    fallback: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _About:
-    """What is stored of an answer beside its numbers."""
+class Snapshot(Protocol):
+    """Numbers that were computed ahead."""
+
+    def values(self, resolved: Resolved) -> ForecastValues | None:
+        """The numbers of a query, ``None`` where they were not computed."""
+
+
+class About(msgspec.Struct, frozen=True):
+    """What is stored of an answer beside its numbers; see :class:`everloop.store.facts.Prediction`."""
 
     kind: str
     role: str = "champion"
     prediction_id: str | None = None
     twin: str | None = None
+    unit: str | None = None
+    experiment: str | None = None
 
 
 class Answerer:
@@ -108,7 +116,7 @@ class Answerer:
             UnavailableError: there is no champion, or the store does not answer.
             ModelError: the model fails.
         """
-        answer, prediction = self.compute(query, self.served(), kind=kind, prediction_id=prediction_id)
+        answer, prediction = self.compute(query, self.served(), About(kind, prediction_id=prediction_id))
         self._keep(prediction)
         return answer
 
@@ -135,32 +143,28 @@ class Answerer:
         answer, prediction = self.compute(
             query or ForecastQuery(),
             self.served(role),
-            kind="batch",
-            role="champion" if role == "champion" else "shadow",
-            prediction_id=prediction_id,
-            twin=twin,
+            About("batch", "champion" if role == "champion" else "shadow", prediction_id, twin),
         )
         self._keep(prediction)
         return answer
 
     def compute(
-        self,
-        query: ForecastQuery,
-        served: Served,
-        *,
-        kind: str,
-        role: str = "champion",
-        prediction_id: str | None = None,
-        twin: str | None = None,
+        self, query: ForecastQuery, served: Served, about: About, *, snapshot: Snapshot | None = None
     ) -> tuple[Answer, Prediction]:
         """An answer that is not stored yet, and the record to store; it may be called by several threads.
+
+        Args:
+            query: the question.
+            served: who answers it.
+            about: what is stored beside the numbers.
+            snapshot: the base scenario of ``served``, where it is at hand.
 
         Raises:
             RequestError: the query does not fit.
             ModelError: the model fails.
         """
-        values, record = compute_values(self._project, served, query, is_limited=kind != "batch")
-        about = _About(kind=kind, role=role, prediction_id=prediction_id, twin=twin)
+        is_limited = about.kind != "batch"
+        values, record = compute_values(self._project, served, query, is_limited=is_limited, snapshot=snapshot)
         prediction = self._prediction(served, values, record, about)
         answer = Answer(
             prediction_id=prediction.id,
@@ -173,9 +177,7 @@ class Answerer:
         )
         return answer, prediction
 
-    def score(
-        self, query: RowQuery, served: Served, *, role: str = "champion", twin: str | None = None
-    ) -> tuple[dict[str, list[Any]], Prediction]:
+    def score(self, query: RowQuery, served: Served, about: About) -> tuple[dict[str, list[Any]], Prediction]:
         """Scored rows by column, and the record of them to store; it may be called by several threads.
 
         Raises:
@@ -183,9 +185,9 @@ class Answerer:
             ModelError: the model fails.
         """
         scored, values = score_values(self._project, served, query)
-        return scored, self._prediction(served, values, query.record(), _About("invocations", role, twin=twin))
+        return scored, self._prediction(served, values, query.record(), about)
 
-    def _prediction(self, served: Served, values: ForecastValues, record: dict[str, Any], about: _About) -> Prediction:
+    def _prediction(self, served: Served, values: ForecastValues, record: dict[str, Any], about: About) -> Prediction:
         now = self._clock.now()
         return Prediction(
             id=about.prediction_id or new_id(now),
@@ -199,6 +201,8 @@ class Answerer:
             last_time=instant_of(int(values.times[-1])),
             request=canonical_json(record).encode(),
             response=values.pack(),
+            unit=about.unit,
+            experiment=about.experiment,
         )
 
     def _keep(self, prediction: Prediction) -> None:
@@ -207,7 +211,12 @@ class Answerer:
 
 
 def compute_values(
-    project: Project, served: Served, query: ForecastQuery, *, is_limited: bool = True
+    project: Project,
+    served: Served,
+    query: ForecastQuery,
+    *,
+    is_limited: bool = True,
+    snapshot: Snapshot | None = None,
 ) -> tuple[ForecastValues, dict[str, Any]]:
     """The numbers of an answer, and the query as it is recorded."""
     settings = project.settings
@@ -218,6 +227,9 @@ def compute_values(
         levels=settings.forecast.levels,
         max_series=settings.serve.max_series if is_limited else None,
     )
+    known = None if snapshot is None else snapshot.values(resolved)
+    if known is not None:
+        return known, resolved.record
     forecast = ask(served.model, resolved.request, missing_ahead=settings.data.missing_ahead)
     values = ForecastValues(
         series=resolved.keys,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,16 +22,24 @@ from everloop.serve.failures import internal_error, respond
 from everloop.serve.forecasting import forecasting_routes
 from everloop.serve.gate import Gate
 from everloop.serve.inference import inference_routes
+from everloop.serve.loading import Loaded
 from everloop.serve.metrics import CONTENT_TYPE, Metrics
 from everloop.serve.openapi import describe_api
 from everloop.serve.scoring import scoring_routes
+from everloop.serve.served import Served
 from everloop.serve.service import Service
 from everloop.store.engine import Store
 
 __all__ = ["build_app"]
 
 
-def build_app(project: Project, store: Store, clock: Clock, *, metrics: Metrics | None = None) -> Starlette:
+def build_app(
+    project: Project,
+    store: Store,
+    clock: Clock,
+    *,
+    metrics: Metrics | None = None,
+) -> Starlette:
     """The ASGI application of a project.
 
     Its lifespan starts and stops the service, so it must be run by a server that supports it. ``app.state.gate`` is
@@ -100,21 +109,23 @@ async def _overview(service: Service, request: Request) -> Response:
             "name": service.project.name,
             "everloop": __version__,
             "ready": serving.champion is not None,
-            "releases": {
-                role: {
-                    "release": served.release.digest,
-                    "candidate": served.release.manifest.candidate,
-                    "state": served.state,
-                    "cutoff": served.cutoff.isoformat(),
-                    "series": len(served.keys),
-                    "horizon": served.release.manifest.horizon,
-                }
-                for role, served in roles.items()
-                if served is not None
-            },
+            "releases": {role: _described(served) for role, served in roles.items() if served is not None},
             "links": ["/v1/forecast", "/v2", "/invocations", "/metrics", "/openapi.json"],
         }
     )
+
+
+def _described(served: Loaded) -> dict[str, Any]:
+    manifest = served.release.manifest
+    tree: dict[str, Any] = {"release": served.release.digest, "candidate": manifest.candidate, "task": manifest.task}
+    if isinstance(served, Served):
+        return tree | {
+            "state": served.state,
+            "cutoff": served.cutoff.isoformat(),
+            "series": len(served.keys),
+            "horizon": manifest.horizon,
+        }
+    return tree | {"flavor": manifest.flavor, "batch": served.pace.note}
 
 
 async def _metrics(service: Service, request: Request) -> Response:

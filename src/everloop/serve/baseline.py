@@ -8,7 +8,7 @@ past errors. For models of rows it is a constant for each output, where the bund
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,19 +22,25 @@ from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
 from everloop.release.bundle import Release
-from everloop.serve.served import Served
+from everloop.serve.loading import Loaded
+from everloop.serve.tabular.served import ServedRows
 
 __all__ = ["BASELINE_FILE", "ConstantPredictor", "baseline_of", "constant_baseline"]
 
 BASELINE_FILE = "baseline.json"
 
 
-def baseline_of(served: Served) -> Served:
-    """What stands in for a loaded forecaster: the same release, state and series, forecast by the seasonal naive.
+def baseline_of(served: Loaded) -> Loaded:
+    """What stands in for a loaded release.
+
+    For a forecaster it is the same release, state and series, forecast by the seasonal naive; for a model of rows it is
+    the constant outputs of its bundle.
 
     Raises:
         ModelError: the model's panel holds no history to repeat.
     """
+    if isinstance(served, ServedRows):
+        return replace(served, predictor=constant_baseline(served.release))
     panel = served.panel
     if not panel.n_series or not np.isfinite(panel.y).any():
         raise ModelError(
@@ -58,14 +64,21 @@ class ConstantPredictor:
     """
 
     flavor = "constant"
+    is_exact_in_batch = True
 
     def __init__(self, signature: Signature, outputs: Mapping[str, NDArray[Any]]) -> None:
         self.signature = signature
         self._outputs = dict(outputs)
 
-    def predict(self, rows: Rows, parameters: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    def predict(
+        self, rows: Rows, parameters: Mapping[str, Any], outputs: Collection[str] = ()
+    ) -> dict[str, NDArray[Any]]:
         """The constants, once for each row."""
-        return {name: np.broadcast_to(value, (rows.n, *value.shape)).copy() for name, value in self._outputs.items()}
+        return {
+            name: np.broadcast_to(value, (rows.n, *value.shape)).copy()
+            for name, value in self._outputs.items()
+            if not outputs or name in outputs
+        }
 
 
 def constant_baseline(release: Release) -> ConstantPredictor:

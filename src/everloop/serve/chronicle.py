@@ -15,8 +15,9 @@ from sqlalchemy.exc import IntegrityError as RowExistsError
 
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
+from everloop.serve.loading import Loaded
 from everloop.serve.preparing import SWAP_REFUSED
-from everloop.serve.served import Served, Wanted
+from everloop.serve.served import Wanted
 from everloop.serve.tryout import Tryout
 from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.engine import Store
@@ -43,7 +44,7 @@ class Chronicle:
         self._store = store
         self._clock = clock
 
-    def not_loaded(self, slot: str, wanted: Wanted, current: Served | None, error: EverloopError) -> None:
+    def not_loaded(self, slot: str, wanted: Wanted, current: Loaded | None, error: EverloopError) -> None:
         """A release or state cannot take over: an alert, however often and by however many workers it is tried."""
         kept = f"{current.release.digest[:12]} stays in charge" if current else "nothing is in charge"
         problem = "was refused" if error.code == SWAP_REFUSED else "cannot be loaded"
@@ -55,7 +56,7 @@ class Chronicle:
         """What could not take over did, or is not wanted any more."""
         self._clear(_load_code(slot), SWAP_REFUSED)
 
-    def swapped(self, slot: str, served: Served, old: Served, tryout: Tryout | None) -> None:
+    def swapped(self, slot: str, served: Loaded, old: Loaded, tryout: Tryout | None) -> None:
         """A release or state took over from another."""
         wanted, now = served.wanted, self._clock.now()
         mark = {"release": wanted.release, "state": wanted.state}

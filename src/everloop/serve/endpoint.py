@@ -13,8 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from everloop.core.errors import EverloopError, RequestError, UnavailableError
+from everloop.serve.admission import Visit
 from everloop.serve.failures import internal_error, respond, status_of
 from everloop.serve.service import Service
+from everloop.store.keys import Scope
 
 __all__ = ["Handler", "route", "routes"]
 
@@ -23,7 +25,15 @@ Handler: TypeAlias = Callable[[Service, Request], Awaitable[Response]]
 _log = logging.getLogger(__name__)
 
 
-def route(service: Service, path: str, handler: Handler, *, method: str = "GET", is_bounded: bool = True) -> Route:
+def route(
+    service: Service,
+    path: str,
+    handler: Handler,
+    *,
+    method: str = "GET",
+    scope: Scope = "read",
+    is_bounded: bool = True,
+) -> Route:
     """A route whose handler may raise any error of Everloop.
 
     Args:
@@ -31,6 +41,7 @@ def route(service: Service, path: str, handler: Handler, *, method: str = "GET",
         path: the path, with parameters as Starlette writes them; it is also the metrics' label.
         handler: the handler.
         method: GET (which brings HEAD) or POST.
+        scope: what a caller's key must be good for; paths of ``access.public_paths`` need none.
         is_bounded: whether it counts towards ``serve.max_waiting`` and is refused above it; health checks are not.
     """
 
@@ -41,16 +52,51 @@ def route(service: Service, path: str, handler: Handler, *, method: str = "GET",
             service.in_flight += 1
             metrics.in_flight.add(1)
         try:
-            response = await _answer(service, request, handler, is_bounded=is_bounded)
+            response = await _admitted(service, request, handler, scope, is_bounded=is_bounded)
         finally:
             if is_bounded:
                 service.in_flight -= 1
                 metrics.in_flight.add(-1)
+        seconds = time.perf_counter() - started
         metrics.requests(path, request.method, response.status_code).add()
-        metrics.latency(path).observe(time.perf_counter() - started)
+        metrics.latency(path).observe(seconds)
+        _leave(service, request, response, seconds, path)
         return response
 
     return Route(path, endpoint, methods=[method])
+
+
+async def _admitted(
+    service: Service, request: Request, handler: Handler, scope: Scope, *, is_bounded: bool
+) -> Response:
+    """Answer a request that may come in."""
+    admission = service.admission
+    is_public = admission.is_public(request.scope["path"].encode())
+    try:
+        address = request.client.host if request.client else ""
+        request.state.visit = admission.admit(request.headers.raw, None if is_public else scope, address)
+    except EverloopError as error:
+        return respond(error)
+    response = await _answer(service, request, handler, is_bounded=is_bounded)
+    for name, value in request.state.visit.answer_pairs:
+        response.headers[name] = value
+    return response
+
+
+def _leave(service: Service, request: Request, response: Response, seconds: float, path: str) -> None:
+    """Note how a request ended, for those that were let in."""
+    visit: Visit | None = getattr(request.state, "visit", None)
+    if visit is not None:
+        service.admission.leave(
+            visit,
+            response.status_code,
+            seconds,
+            route=path,
+            method=request.method,
+            prediction=response.headers.get("x-everloop-prediction", ""),
+            release=response.headers.get("x-everloop-release", ""),
+            error=getattr(request.state, "error_code", ""),
+        )
 
 
 async def _answer(service: Service, request: Request, handler: Handler, *, is_bounded: bool) -> Response:
@@ -61,8 +107,11 @@ async def _answer(service: Service, request: Request, handler: Handler, *, is_bo
         async with asyncio.timeout(seconds):
             return await handler(service, request)
     except TimeoutError:
-        return respond(_late(request, seconds))
+        error = _late(request, seconds)
+        request.state.error_code = error.code
+        return respond(error)
     except EverloopError as error:
+        request.state.error_code = error.code
         if status_of(error) == 500:
             service.metrics.failures.add()
             _log.error("%s %s: [%s] %s", request.method, request.url.path, error.code, error)
@@ -86,6 +135,6 @@ def _late(request: Request, seconds: float) -> EverloopError:
     )
 
 
-def routes(service: Service, table: Sequence[tuple[str, str, Handler]]) -> list[Route]:
-    """Bounded routes from a table of method, path and handler."""
-    return [route(service, path, handler, method=method) for method, path, handler in table]
+def routes(service: Service, table: Sequence[tuple[str, str, Handler, Scope]]) -> list[Route]:
+    """Bounded routes from a table of method, path, handler and the scope that a caller's key must have."""
+    return [route(service, path, handler, method=method, scope=scope) for method, path, handler, scope in table]

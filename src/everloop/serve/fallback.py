@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from everloop.core.errors import EverloopError, ModelError, NotFoundError, UnavailableError, UsageError
 from everloop.serve.baseline import baseline_of
 from everloop.serve.breaker import Breaker
-from everloop.serve.served import Served
+from everloop.serve.loading import Loaded
+from everloop.serve.tabular.served import ServedRows
 from everloop.serve.threads import AbandoningPool
 
 __all__ = ["Answered", "Attempt", "Chain", "Guard", "GuardWatcher", "Health", "Rest", "chain_of", "check_finite"]
@@ -37,6 +38,7 @@ QUICK_SECONDS = 0.01
 
 _SLOW_SECONDS = 5 * QUICK_SECONDS
 _MOST_HANGING = 2
+_KNOWN_FLAVORS = ("lightgbm", "xgboost", "onnx", "sklearn")
 _NOT_FINITE = ("forecast_value", "output_value")
 
 # these say nothing about the model: the request does not fit, or the store, the queue or the pool is at its end
@@ -72,7 +74,7 @@ class Health:
     error: str = ""
 
     @classmethod
-    def of(cls, served: Served, label: str, breaker: Breaker) -> Health:
+    def of(cls, served: Loaded, label: str, breaker: Breaker) -> Health:
         """The health of what was just loaded and warmed."""
         return cls(label, breaker, is_quick=_is_quick(served))
 
@@ -89,11 +91,11 @@ class Attempt:
 
     role: Literal["chosen", "fallback", "baseline"]
     health: Health
-    _served: Served | None = field(default=None, repr=False)
-    _stands_for: Served | None = field(default=None, repr=False)
+    _served: Loaded | None = field(default=None, repr=False)
+    _stands_for: Loaded | None = field(default=None, repr=False)
 
     @property
-    def served(self) -> Served:
+    def served(self) -> Loaded:
         """What answers.
 
         Raises:
@@ -139,7 +141,7 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 def chain_of(
-    chosen: Served, *, champion: Served | None, previous: Served | None, health: Callable[..., Health]
+    chosen: Loaded, *, champion: Loaded | None, previous: Loaded | None, health: Callable[..., Health]
 ) -> Chain:
     """The line of those who may answer for one that is chosen.
 
@@ -308,8 +310,10 @@ class Guard:
             health.breaker.succeeded()
 
 
-def _is_quick(served: Served) -> bool:
+def _is_quick(served: Loaded) -> bool:
     """Whether a model may be asked on the event loop: of a kind whose code is known not to hang, and quick."""
+    if isinstance(served, ServedRows):
+        return served.release.manifest.flavor in _KNOWN_FLAVORS and served.pace.call_seconds <= QUICK_SECONDS
     return served.release.manifest.model_class.startswith("everloop.") and served.series_seconds <= QUICK_SECONDS
 
 

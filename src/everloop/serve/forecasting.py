@@ -17,8 +17,10 @@ from everloop.serve.bodies import decode, json_response, read_body
 from everloop.serve.endpoint import routes
 from everloop.serve.outcomes import Told, tell_outcomes
 from everloop.serve.query import ForecastQuery
+from everloop.serve.served import Served
 from everloop.serve.service import Service
 from everloop.store.facts import find_prediction
+from everloop.store.row_values import are_row_values, unpack_rows
 from everloop.store.values import ForecastValues
 
 __all__ = ["ForecastBody", "OutcomesBody", "answer_headers", "answer_tree", "forecasting_routes"]
@@ -65,17 +67,18 @@ def forecasting_routes(service: Service) -> list[Route]:
     return routes(
         service,
         [
-            ("POST", "/v1/forecast", _post_forecast),
-            ("GET", "/v1/forecast/{series:path}", _get_forecast),
-            ("POST", "/v1/outcomes", _post_outcomes),
-            ("GET", "/v1/predictions/{id}", _get_prediction),
+            ("POST", "/v1/forecast", _post_forecast, "predict"),
+            ("GET", "/v1/forecast/{series:path}", _get_forecast, "predict"),
+            ("POST", "/v1/outcomes", _post_outcomes, "outcomes"),
+            ("GET", "/v1/predictions/{id}", _get_prediction, "read"),
         ],
     )
 
 
 def answer_headers(answer: Answer) -> dict[str, str]:
     """The headers that every answer carries."""
-    return {"x-everloop-prediction": answer.prediction_id, "x-everloop-release": answer.release}
+    headers = {"x-everloop-prediction": answer.prediction_id, "x-everloop-release": answer.release}
+    return headers | {"x-everloop-fallback": answer.fallback} if answer.fallback else headers
 
 
 def answer_tree(answer: Answer) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def answer_tree(answer: Answer) -> dict[str, Any]:
 
 async def _post_forecast(service: Service, request: Request) -> Response:
     body = decode(await read_body(request, most=service.settings.max_body_bytes), _FORECAST)
-    return await _respond(service, body.query())
+    return await _respond(service, request, body.query())
 
 
 async def _get_forecast(service: Service, request: Request) -> Response:
@@ -108,15 +111,16 @@ async def _get_forecast(service: Service, request: Request) -> Response:
         levels=None if levels is None else _levels(levels),
     )
     try:
-        return await _respond(service, query)
+        return await _respond(service, request, query)
     except RequestError as error:
         if error.code == "series_unknown":  # here the series is the resource
             raise NotFoundError(error.code, error.message, hint=error.hint, path="series") from error
         raise
 
 
-async def _respond(service: Service, query: ForecastQuery) -> Response:
-    answer = await service.forecast(query, kind="forecast")
+async def _respond(service: Service, request: Request, query: ForecastQuery) -> Response:
+    choice = service.choose_forecast(request.state.visit, query)
+    answer = await service.forecast(query, kind="forecast", choice=choice)
     if len(answer.values.series) * len(answer.labels) > 10_000:
         content = await service.in_thread(lambda: msgspec.json.encode(answer_tree(answer)))
     else:
@@ -129,7 +133,7 @@ async def _post_outcomes(service: Service, request: Request) -> Response:
     champion = service.host.serving.champion
 
     def tell() -> Told:
-        known = None if champion is None else champion.positions
+        known = champion.positions if isinstance(champion, Served) else None
         return tell_outcomes(service.project, service.store, service.clock, body.outcomes, known=known, source="http")
 
     told = await service.in_thread(tell)
@@ -142,7 +146,6 @@ async def _get_prediction(service: Service, request: Request) -> Response:
     def read() -> tuple[bytes, dict[str, str]]:
         with service.store.read() as tx:
             prediction = find_prediction(tx, identifier)
-        values = ForecastValues.unpack(prediction.response)
         tree = {
             "prediction_id": prediction.id,
             "at": prediction.at.isoformat(),
@@ -151,16 +154,27 @@ async def _get_prediction(service: Service, request: Request) -> Response:
             "role": prediction.role,
             "kind": prediction.kind,
             "twin": prediction.twin,
-            "request": msgspec.Raw(prediction.request),
-            "times": [time.isoformat() + "Z" for time in values.times.astype("M8[us]").tolist()],
-            "forecasts": forecast_rows(values),
-            "notes": values.notes,
-        }
+            "unit": prediction.unit,
+            "experiment": prediction.experiment,
+            "request": msgspec.Raw(prediction.request or b"null"),
+        } | _stored_answer(prediction.response)
         headers = {"x-everloop-prediction": prediction.id, "x-everloop-release": prediction.release}
         return msgspec.json.encode(tree), headers
 
     content, headers = await service.in_thread(read)
     return Response(content, headers=headers, media_type="application/json")
+
+
+def _stored_answer(response: bytes) -> dict[str, Any]:
+    """What was answered, as JSON values."""
+    if are_row_values(response):
+        return {"outputs": {name: values.tolist() for name, values in unpack_rows(response).items()}}
+    values = ForecastValues.unpack(response)
+    return {
+        "times": [time.isoformat() + "Z" for time in values.times.astype("M8[us]").tolist()],
+        "forecasts": forecast_rows(values),
+        "notes": values.notes,
+    }
 
 
 def _series(request: Request) -> str:

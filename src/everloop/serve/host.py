@@ -20,8 +20,9 @@ from everloop.serve.breaker import Breaker
 from everloop.serve.chronicle import Chronicle
 from everloop.serve.desired import Desired, read_desired
 from everloop.serve.fallback import Health, chain_of
+from everloop.serve.loading import Loaded
 from everloop.serve.preparing import SWAP_REFUSED, Preparation
-from everloop.serve.served import Served, Wanted
+from everloop.serve.served import Wanted
 from everloop.serve.serving import Serving
 from everloop.serve.traffic import Split
 from everloop.store.deployments import Role
@@ -42,7 +43,7 @@ _CHEAP_BYTES = 64_000_000
 class Watcher(Protocol):
     """Who is told what the host does; metrics are one."""
 
-    def swapped(self, role: Role, served: Served | None) -> None:
+    def swapped(self, role: Role, served: Loaded | None) -> None:
         """Another release or state answers for a role from now on, or none."""
 
     def swap_failed(self, role: Role) -> None:
@@ -81,7 +82,7 @@ class Host:
         self._preparation = Preparation(project, store)
         self._chronicle = Chronicle(store, clock)
         self._failed: dict[str, _Failed] = {}
-        self._health: dict[Served, Health] = {}
+        self._health: dict[Loaded, Health] = {}
         self._record: TrafficSplit | None = None
         self._split: Split | None = None
         self._is_failing = False
@@ -140,7 +141,7 @@ class Host:
         serving = self.serving
         self._assign(serving.champion, serving.challenger, [serving.arms.get(each.release) for each in desired.arms])
 
-    def _bring(self, slot: str, wanted: Wanted | None, current: Served | None, *, old: Served | None) -> Served | None:
+    def _bring(self, slot: str, wanted: Wanted | None, current: Loaded | None, *, old: Loaded | None) -> Loaded | None:
         """Who a slot is served from: what is wanted, or, where that cannot take over, who was before."""
         if wanted is None or (current is not None and wanted == current.wanted):
             self._forgive(slot)
@@ -183,7 +184,7 @@ class Host:
         for slot in set(self._failed) - {*ROLES, *(each.release for each in desired.arms)}:
             self._forgive(slot)
 
-    def _assign(self, champion: Served | None, challenger: Served | None, others: Iterable[Served | None]) -> None:
+    def _assign(self, champion: Loaded | None, challenger: Loaded | None, others: Iterable[Loaded | None]) -> None:
         """Serve from now on by these: one reference is replaced."""
         before = self.serving
         previous = self._previous(champion)
@@ -205,7 +206,7 @@ class Host:
             for digest, served in arms.items()
         }
         self.serving = Serving(champion, challenger, previous, self._split, arms, chains)
-        changed: tuple[tuple[Role, Served | None, Served | None], ...] = (
+        changed: tuple[tuple[Role, Loaded | None, Loaded | None], ...] = (
             ("champion", before.champion, champion),
             ("challenger", before.challenger, challenger),
         )
@@ -214,7 +215,7 @@ class Host:
                 self._watcher.swapped(role, new)
                 self._watcher.breaker(role, is_open=new is not None and not self._health[new].breaker.is_closed)
 
-    def _previous(self, champion: Served | None) -> Served | None:
+    def _previous(self, champion: Loaded | None) -> Loaded | None:
         """The champion before this one, while it costs little memory and knows the same data."""
         before = self.serving
         is_new = before.champion is not None and (
@@ -226,7 +227,7 @@ class Host:
         return previous if not is_new or _bytes_of(previous) <= _CHEAP_BYTES else None
 
     def _health_of(
-        self, served: Served, champion: Served | None, challenger: Served | None, previous: Served | None
+        self, served: Loaded, champion: Loaded | None, challenger: Loaded | None, previous: Loaded | None
     ) -> Health:
         """How what is loaded does, kept for as long as it is loaded."""
         places = (("champion", champion), ("challenger", challenger), ("previous", previous))
@@ -252,6 +253,6 @@ class Host:
             self._chronicle.recovered()
 
 
-def _bytes_of(served: Served) -> int:
+def _bytes_of(served: Loaded) -> int:
     """How much a model takes on disk."""
     return sum(path.stat().st_size for path in served.release.folder.rglob("*") if path.is_file())

@@ -76,12 +76,12 @@ def inference_routes(service: Service) -> list[Route]:
     return unbounded + routes(
         service,
         [
-            ("GET", model, _metadata),
-            ("GET", version, _metadata),
-            ("GET", model + "/ready", _model_ready),
-            ("GET", version + "/ready", _model_ready),
-            ("POST", model + "/infer", _infer),
-            ("POST", version + "/infer", _infer),
+            ("GET", model, _metadata, "read"),
+            ("GET", version, _metadata, "read"),
+            ("GET", model + "/ready", _model_ready, "read"),
+            ("GET", version + "/ready", _model_ready, "read"),
+            ("POST", model + "/infer", _infer, "predict"),
+            ("POST", version + "/infer", _infer, "predict"),
         ],
     )
 
@@ -141,7 +141,8 @@ async def _infer(service: Service, request: Request) -> Response:
     query = _query_of(body, served)
     levels = query.levels if query.levels is not None else tuple(map(float, service.project.settings.forecast.levels))
     wanted = _wanted(body, levels)
-    answer = await service.forecast(query, kind="infer", served=served)
+    choice = service.choose_forecast(request.state.visit, query)
+    answer = await service.forecast(query, kind="infer", choice=choice)
     tensors = _tensors(answer)
     tree: dict[str, Any] = {
         "model_name": service.project.name,
@@ -170,6 +171,8 @@ def _named(service: Service, request: Request) -> Served:
             path="model",
         )
     served = service.champion()
+    if not isinstance(served, Served):
+        raise NotFoundError("no_forecasts", "this project's model takes rows", hint="see /openapi.json")
     version = request.path_params.get("version")
     if version is not None and version != served.release.digest:
         raise NotFoundError(

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
-from everloop.serve.served import Served, Wanted, load_served
+from everloop.serve.loading import Loaded, load_release
+from everloop.serve.served import Wanted
 from everloop.serve.tryout import Tryout, recomputed, try_out
 from everloop.store.engine import Store
 from everloop.store.recorded import recent_requests
@@ -30,7 +31,7 @@ _STATE_REQUESTS = 5
 class Prepared:
     """What may take over, and what its tryout showed; ``None`` for what was loaded already."""
 
-    served: Served
+    served: Loaded
     tryout: Tryout | None
 
 
@@ -60,7 +61,7 @@ class Preparation:
             del self._overrunning[wanted]
         return thread.is_alive()
 
-    def prepare(self, wanted: Wanted, *, old: Served | None, known: Sequence[Served]) -> Prepared:
+    def prepare(self, wanted: Wanted, *, old: Loaded | None, known: Sequence[Loaded]) -> Prepared:
         """Load, warm and try a release.
 
         Args:
@@ -79,7 +80,7 @@ class Preparation:
         opened = next((each.release for each in known if each.release.digest == wanted.release), None)
         new = self._within(
             self._settings.load_timeout_seconds,
-            lambda: load_served(self._project, self._store, wanted, opened=opened),
+            lambda: load_release(self._project, self._store, wanted, opened=opened),
             wanted,
             "loading it",
         )
@@ -99,17 +100,17 @@ class Preparation:
             )
         return Prepared(new, tryout)
 
-    def own_model(self, wanted: Wanted) -> Served | None:
+    def own_model(self, wanted: Wanted) -> Loaded | None:
         """The release as it was fitted, for where nothing is in charge and its newest state cannot be loaded."""
         if not wanted.state:
             return None
         try:
-            return load_served(self._project, self._store, Wanted(wanted.release))
+            return load_release(self._project, self._store, Wanted(wanted.release))
         except EverloopError as error:
             _log.warning("release %s cannot be loaded either: %s", wanted.release[:12], error)
             return None
 
-    def _try_out(self, new: Served, old: Served, limit: int) -> Tryout:
+    def _try_out(self, new: Loaded, old: Loaded, limit: int) -> Tryout:
         with self._store.read() as tx:
             requests = recent_requests(tx, old.release.digest, limit=limit)
         limits = self._settings.swap_compare

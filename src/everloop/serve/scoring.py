@@ -6,7 +6,6 @@ known-ahead values; ``params`` are ``horizon`` and ``levels``.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,7 +54,7 @@ def scoring_routes(service: Service) -> list[Route]:
         route(service, path, handler, is_bounded=False)
         for path, handler in (("/ping", _ping), ("/health", _ping), ("/version", _version))
     ]
-    return health + routes(service, [("POST", "/invocations", _invocations)])
+    return health + routes(service, [("POST", "/invocations", _invocations, "predict")])
 
 
 async def _ping(service: Service, request: Request) -> Response:
@@ -77,16 +76,14 @@ async def _invocations(service: Service, request: Request) -> Response:
             hint = nearest(name[:80], ["horizon", "levels"])
             raise RequestError("field_unknown", f"{name[:80]!r} is no parameter", hint=hint, path=f"params.{name[:80]}")
     query = RowQuery(columns, _horizon(params.get("horizon")), _levels(params.get("levels")))
-    served = service.champion()
-    work = functools.partial(service.answerer.score, query, served)
-    scored, prediction = await service.place(work, served=served, count=query.rows)
-    await service.keep(prediction)
-    service.shadow.cast(query, kind="invocations", twin=prediction.id)
+    choice = service.choose(request.state.visit, unit=service.unit_of_columns(columns))
+    scored, prediction, fallback = await service.score(query, choice=choice)
     names = list(scored)
     predictions = [dict(zip(names, row, strict=True)) for row in zip(*scored.values(), strict=True)]
     return json_response(
         {"predictions": predictions, "prediction_id": prediction.id, "release": prediction.release},
-        headers={"x-everloop-prediction": prediction.id, "x-everloop-release": prediction.release},
+        headers={"x-everloop-prediction": prediction.id, "x-everloop-release": prediction.release}
+        | ({"x-everloop-fallback": fallback} if fallback else {}),
     )
 
 

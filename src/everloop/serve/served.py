@@ -19,7 +19,7 @@ from everloop.release.state import open_state
 from everloop.store.deployments import Role, find_release, in_role, latest_state
 from everloop.store.engine import Store
 
-__all__ = ["Served", "Wanted", "load_served", "wanted_in"]
+__all__ = ["Served", "Wanted", "instant_of", "is_pickle_allowed", "load_served", "wanted_in"]
 
 _WARM_TIMES = 2
 
@@ -127,9 +127,9 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
                 hint="make the state again: everloop tick",
             )
         folder = state.model_folder
-    is_pickle_allowed = project.settings.release.allow_pickle or _is_registered(store, wanted.release)
+    is_allowed = is_pickle_allowed(project, store, wanted.release)
     try:
-        model = load_model(release, root=project.root, folder=folder, allow_pickle=is_pickle_allowed)
+        model = load_model(release, root=project.root, folder=folder, allow_pickle=is_allowed)
         return Served.of(release, wanted.state, model, series_seconds=_warm(release, model))
     except EverloopError:
         raise
@@ -143,8 +143,10 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
         ) from error
 
 
-def _is_registered(store: Store, digest: str) -> bool:
-    """Whether this store's own installation made a release."""
+def is_pickle_allowed(project: Project, store: Store, digest: str) -> bool:
+    """Whether a release may be loaded by code of its own: this installation made it, or the settings allow all."""
+    if project.settings.release.allow_pickle:
+        return True
     try:
         with store.read() as tx:
             find_release(tx, digest)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from everloop.core.errors import NotFoundError, UnavailableError
 from everloop.serve.fallback import Chain
-from everloop.serve.served import Served
+from everloop.serve.loading import Loaded
 from everloop.serve.traffic import RELEASE_HEADER, UNIT_HEADER, Split, kept_unit
 
 __all__ = ["Choice", "Serving"]
@@ -30,7 +30,7 @@ class Choice:
         note: what the caller must know, empty for nothing.
     """
 
-    served: Served
+    served: Loaded
     chain: Chain
     role: str = "champion"
     unit: str | None = None
@@ -52,11 +52,11 @@ class Serving:
         chains: who answers in place of whom, by digest.
     """
 
-    champion: Served | None = None
-    challenger: Served | None = None
-    previous: Served | None = None
+    champion: Loaded | None = None
+    challenger: Loaded | None = None
+    previous: Loaded | None = None
     split: Split | None = None
-    arms: Mapping[str, Served] = field(default_factory=dict)
+    arms: Mapping[str, Loaded] = field(default_factory=dict)
     chains: Mapping[str, Chain] = field(default_factory=dict)
     _plain: Choice | None = field(default=None, init=False, repr=False)
 
@@ -86,7 +86,7 @@ class Serving:
             return plain
         return self._drawn(self.split, plain.served, unit, request_id)
 
-    def _drawn(self, split: Split, champion: Served, unit: str | None, request_id: str) -> Choice:
+    def _drawn(self, split: Split, champion: Loaded, unit: str | None, request_id: str) -> Choice:
         digest = split.assign(request_id if unit is None else unit)
         served = self.arms.get(digest)
         kept = None if unit is None else kept_unit(unit)
@@ -114,7 +114,7 @@ class Serving:
             )
         return Choice(served, self._chain(served), "named")
 
-    def _chain(self, served: Served) -> Chain:
+    def _chain(self, served: Loaded) -> Chain:
         return self.chains.get(served.release.digest, ())
 
 

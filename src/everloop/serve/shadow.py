@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from everloop.core.errors import EverloopError
-from everloop.serve.answers import Answerer
+from everloop.core.errors import EverloopError, ModelError
+from everloop.serve.answers import About, Answerer
 from everloop.serve.host import Host
 from everloop.serve.log.log import PredictionLog
 from everloop.serve.query import ForecastQuery
 from everloop.serve.rows import RowQuery
+from everloop.serve.served import Served
+from everloop.serve.tabular.desk import Job, shadow_of
 
 __all__ = ["Shadow", "ShadowWatcher"]
 
@@ -34,7 +36,7 @@ class ShadowWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    query: ForecastQuery | RowQuery
+    query: ForecastQuery | RowQuery | Job
     kind: str
     twin: str
 
@@ -75,7 +77,7 @@ class Shadow:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
 
-    def cast(self, query: ForecastQuery | RowQuery, *, kind: str, twin: str) -> None:
+    def cast(self, query: ForecastQuery | RowQuery | Job, *, kind: str, twin: str) -> None:
         """Have the challenger answer a query too, if there is one; never waits, never raises."""
         if self._host.serving.challenger is None:
             return
@@ -103,10 +105,15 @@ class Shadow:
         challenger = self._host.serving.challenger
         if challenger is None:
             return
-        if isinstance(job.query, RowQuery):
-            _, prediction = self._answerer.score(job.query, challenger, role="shadow", twin=job.twin)
+        about = About(job.kind, "shadow", twin=job.twin)
+        if isinstance(job.query, Job):
+            prediction = shadow_of(job.query, challenger, twin=job.twin)
+        elif not isinstance(challenger, Served):
+            raise ModelError("shadow_kind", "the challenger takes rows, it gives no forecasts")
+        elif isinstance(job.query, RowQuery):
+            _, prediction = self._answerer.score(job.query, challenger, about)
         else:
-            _, prediction = self._answerer.compute(job.query, challenger, kind=job.kind, role="shadow", twin=job.twin)
+            _, prediction = self._answerer.compute(job.query, challenger, about)
         self._prediction_log.put_soon(prediction)
 
     @staticmethod

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from everloop.core.errors import EverloopError, IntegrityError, ModelError, RequestError
 from everloop.core.project import Project
 from everloop.serve.answers import compute_values
+from everloop.serve.loading import Loaded
 from everloop.serve.query import ForecastQuery, level_labels
 from everloop.serve.rows import RowQuery, score_values
-from everloop.serve.served import Served
+from everloop.serve.tabular.repeating import outputs_again
+from everloop.serve.tabular.served import ServedRows
 from everloop.store.recorded import Recorded
 from everloop.store.values import ForecastValues
 
@@ -73,11 +75,11 @@ class Tryout:
 
 
 def try_out(
-    new: Served,
-    old: Served,
+    new: Loaded,
+    old: Loaded,
     requests: Sequence[Recorded],
     *,
-    compute: Callable[[Served, Recorded], Outputs],
+    compute: Callable[[Loaded, Recorded], Outputs],
     max_slowdown: float,
     seconds: float,
 ) -> Tryout:
@@ -120,7 +122,7 @@ def try_out(
     return _verdict(asked, unfit, changes, times, max_slowdown)
 
 
-def recomputed(project: Project, served: Served, recorded: Recorded) -> dict[str, NDArray[Any]]:
+def recomputed(project: Project, served: Loaded, recorded: Recorded) -> dict[str, NDArray[Any]]:
     """A release's outputs for a recorded request, by name.
 
     Raises:
@@ -128,6 +130,8 @@ def recomputed(project: Project, served: Served, recorded: Recorded) -> dict[str
         ModelError: the model fails.
         IntegrityError: the recorded request cannot be read.
     """
+    if isinstance(served, ServedRows):
+        return outputs_again(served, recorded.request, recorded.kind)
     try:
         record = msgspec.json.decode(recorded.request)
         rows = RowQuery.from_record(record) if recorded.kind == "invocations" else None

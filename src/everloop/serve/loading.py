@@ -1,0 +1,72 @@
+"""From what the store wants to what can answer: forecasters and models of rows alike."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from everloop.core.errors import EverloopError, ModelError
+from everloop.core.project import Project
+from everloop.models.tabular.loading import load_predictor
+from everloop.models.tabular.predictor import Rows
+from everloop.models.tabular.signature import Signature
+from everloop.release.bundle import Release, open_release
+from everloop.serve.invocations.decode import decode_invocations
+from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served
+from everloop.serve.tabular.served import ServedRows
+from everloop.serve.v2.signature import compile_signature
+from everloop.store.engine import Store
+
+__all__ = ["Loaded", "load_release"]
+
+Loaded: TypeAlias = Served | ServedRows
+
+
+def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Release | None = None) -> Loaded:
+    """Open, verify, load and warm a release, in a state where it has one.
+
+    Args:
+        project: the project.
+        store: its store.
+        wanted: which release and state.
+        opened: the release, where it was verified before.
+
+    Raises:
+        NotFoundError: the bundle or the state is not on this machine.
+        IntegrityError: a file is not what its digest says, or the signature is not one that is trusted.
+        ModelError: the model cannot be loaded, or cannot answer.
+    """
+    release = opened or open_release(project.releases / wanted.release, digest=wanted.release)
+    signature = release.manifest.signature
+    if signature is None:
+        return load_served(project, store, wanted, opened=release)
+    try:
+        manifest = release.manifest
+        predictor = load_predictor(
+            release.folder,
+            flavor=manifest.flavor,
+            signature=signature,
+            options=manifest.options,
+            allow_pickle=is_pickle_allowed(project, store, wanted.release),
+        )
+        return ServedRows.of(release, predictor, _examples(release, signature))
+    except EverloopError:
+        raise
+    except Exception as error:
+        # A user's own model may fail in any way, and the release that is in charge must not suffer from it. The host
+        # logs and counts what is raised here.
+        raise ModelError(
+            "model_load",
+            f"the model of release {wanted.release[:12]} cannot be loaded: {type(error).__name__}: {error}",
+            hint="everloop trace shows what it was made with",
+        ) from error
+
+
+def _examples(release: Release, signature: Signature) -> Rows | None:
+    """The bundle's own example rows."""
+    columns = None
+    if not columns:
+        return None
+    body = msgspec.json.encode({"inputs": columns})
+    return decode_invocations(body, compile_signature(signature)).rows

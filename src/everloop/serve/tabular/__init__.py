@@ -1,0 +1,1 @@
+"""Serving models of rows: loaded releases, batching, and the way of a request to its stored answer."""
