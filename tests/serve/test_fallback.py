@@ -16,7 +16,7 @@ import pytest
 from everloop.core.clock import ManualClock
 from everloop.core.errors import ModelError, RequestError, UnavailableError
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
-from everloop.serve.answers import Answerer, compute_values
+from everloop.serve.answers import compute_values
 from everloop.serve.baseline import baseline_of
 from everloop.serve.breaker import Breaker
 from everloop.serve.fallback import Answered, Attempt, Chain, Guard, Health, Rest, chain_of, check_finite
@@ -309,12 +309,12 @@ def test_the_baseline_answers_any_query_that_its_release_does(stage: Stage) -> N
     champion = stage.host.serving.champion
     assert champion is not None
     everything = ForecastQuery(future={"price": 2.0}, horizon=14, levels=(80.0, 95.0))
-    answerer = Answerer(stage.world.project, stage.world.store, ManualClock(NOW))
-    answer, prediction = answerer.compute(everything, baseline_of(champion), kind="forecast", role="baseline")
-    own, _ = answerer.compute(everything, champion, kind="forecast")
-    assert answer.values.mean.shape == own.values.mean.shape
-    assert np.isfinite(answer.values.mean).all()
-    assert (prediction.role, prediction.release) == ("baseline", champion.release.digest)
+    stands_in, _ = compute_values(stage.world.project, baseline_of(champion), everything)
+    own, _ = compute_values(stage.world.project, champion, everything)
+    assert stands_in.series == own.series
+    assert stands_in.mean.shape == own.mean.shape
+    assert np.isfinite(stands_in.mean).all()
+    assert np.isfinite(stands_in.lower[80.0]).all()
 
 
 @pytest.mark.parametrize("values", [[np.nan], [np.inf], [1.0, -np.inf]])
