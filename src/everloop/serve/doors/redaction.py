@@ -10,7 +10,7 @@ __all__ = ["Redaction", "install_redaction", "redact"]
 
 _KEY = re.compile(r"\b(evl_[0-9a-f]{12}_)[A-Za-z0-9_-]+")
 _HEADER = re.compile(
-    r"""(\b(?:authorization|x-api-key)(?:["']?\s*[:=]\s*|["']\s*,\s*)b?["']?)"""  # as a header, in a dict, in a pair
+    r"""(\b(?:authorization|x-api-key)(?:["']?\s*[:=]\s*|["']\s*,\s*)(?:b?["'])?)"""  # as a header, in a dict, in a pair
     r"""(?:(?:bearer|basic|digest|negotiate)\s+)?[^\s"',;)}\]]+""",
     re.IGNORECASE,
 )

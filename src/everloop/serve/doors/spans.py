@@ -60,7 +60,7 @@ class Spans:
         if not self.is_wanted(trace):
             return
         api = self._api
-        number, started = int(trace.trace_id, 16), int(line.at * 1e9)
+        number, started = int(trace.trace_id, 16), round(line.at * 1e6) * 1000
         state = api.TraceState.from_header([trace.state]) if trace.state else None
         context = api.SpanContext(number, int(trace.span_id, 16), False, self._sampled, state)
         parent = None
@@ -75,7 +75,7 @@ class Spans:
             kind=api.SpanKind.SERVER,
             status=self._failed if line.status >= 500 else self._fine,
             start_time=started,
-            end_time=started + int(line.seconds * 1e9),
+            end_time=started + round(line.seconds * 1e9),
             instrumentation_scope=self._scope,
         )
         self._processor.on_end(span)
