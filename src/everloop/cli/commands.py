@@ -29,6 +29,7 @@ COMMANDS = (
     Command("Experiment", "compare", "Rank runs."),
     Command("Experiment", "run", "The main job: ingest, train, gates, release."),
     Command("Release", "release", "List releases, or show one with its evidence."),
+    Command("Release", "adopt", "Make a release of a model that was trained elsewhere."),
     Command("Release", "promote", "Put a release in charge."),
     Command("Release", "traffic", "Who answers what share of the traffic: show, set, end."),
     Command("Release", "rollback", "Put the previous champion back in charge."),

@@ -200,6 +200,15 @@ class ReleaseSettings(Section):
         42, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
     )
     allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
+    trusted_pickles: list[str] = key(
+        [],
+        help="Pickled models that may be adopted and loaded: their sources as given to `everloop adopt`, or at least "
+        "12 characters of a model's or release's digest.",
+    )
+    signing_key: str = key("", help="A file with an Ed25519 private key; each release that is made is signed with it.")
+    trusted_keys: list[str] = key(
+        [], help="Files with public keys; where any is named, servers load only releases signed with one of them."
+    )
 
 
 class RetrainSettings(Section):

@@ -28,9 +28,9 @@ from mlflow import MlflowClient  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
-from everloop.core.errors import UnavailableError  # noqa: E402
+from everloop.core.errors import NotFoundError, UnavailableError  # noqa: E402
 
-__all__ = ["connect", "guarded"]
+__all__ = ["connect", "fetch_artifacts", "guarded"]
 
 for _name in ("mlflow.store.db.utils", "mlflow.store.model_registry.abstract_store", "alembic"):
     logging.getLogger(_name).setLevel(logging.WARNING)
@@ -55,6 +55,57 @@ def connect(uri: str) -> MlflowClient:
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         return _connect_fresh(uri, path)
+
+
+def fetch_artifacts(uri: str, source: str, to: Path) -> Path:
+    """Bring what an MLflow URI names (``runs:/``, ``models:/`` or an artefact store's own) into a folder.
+
+    Args:
+        uri: the tracking URI, and the registry's.
+        source: what to fetch.
+        to: an empty folder.
+
+    Returns:
+        Where it lies now.
+
+    Raises:
+        NotFoundError: there is no such thing.
+        UnavailableError: the server or database does not answer.
+    """
+    from mlflow.artifacts import download_artifacts  # a second more, which nothing else needs
+
+    with guarded(uri):
+        try:
+            place = _artifacts_of(connect(uri), source) if source.startswith("models:/") else source
+            found = download_artifacts(artifact_uri=place, dst_path=str(to), tracking_uri=uri, registry_uri=uri)
+        except (MlflowException, OSError, ValueError) as error:
+            code = getattr(error, "error_code", "")
+            if not isinstance(error, MlflowException) or code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise NotFoundError(
+                    "model_missing",
+                    f"MLflow at {_shown(uri)} has no {source}: {str(error).splitlines()[0][:300]}",
+                    hint="see the models of a run or the registry: mlflow ui",
+                    path=source,
+                ) from error
+            raise
+    return Path(found)
+
+
+def _artifacts_of(client: MlflowClient, source: str) -> str:
+    """Where a model's files lie: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``.../latest`` or ``models:/ID``.
+
+    MLflow itself looks such names up in the registry of the whole process, not in the one it is told.
+    """
+    name, slash, version = source.removeprefix("models:/").strip("/").partition("/")
+    if not slash and "@" in name:
+        name, _, alias = name.partition("@")
+        version = str(client.get_model_version_by_alias(name, alias).version)
+    elif not slash:
+        return str(client.get_logged_model(name).artifact_location)
+    elif version == "latest":
+        version = str(max(int(each.version) for each in client.search_model_versions(f"name = '{name}'")))
+    place = str(client.get_model_version_download_uri(name, version))
+    return _artifacts_of(client, place) if place.startswith("models:/") else place
 
 
 def _connect_fresh(uri: str, path: Path) -> MlflowClient:

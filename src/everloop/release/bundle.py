@@ -2,7 +2,9 @@
 
     <digest>/manifest.json    what the release is; its SHA-256 is the release's digest
     <digest>/MLmodel          so that plain MLflow loads it too
-    <digest>/model/           the forecaster's own files
+    <digest>/model/           the forecaster's own files; a model trained elsewhere has its files as MLflow wrote them
+    <digest>/examples.json    rows that such a model can be asked, by column
+    <digest>/signature.json   signatures of the manifest; no part of the digest
     <digest>/...              lock, lineage, evidence, model card
 
 Reading a bundle needs neither MLflow nor pandas: the server does it at its start.
@@ -10,17 +12,34 @@ Reading a bundle needs neither MLflow nor pandas: the server does it at its star
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from everloop.core.digest import digest_bytes, digest_json, digest_tree
 from everloop.core.errors import IntegrityError, ModelError, NotFoundError
 from everloop.core.objects import load_object
 from everloop.models.forecaster import Forecaster
+from everloop.models.tabular.loading import load_predictor
+from everloop.models.tabular.predictor import Predictor
 from everloop.release.manifest import MANIFEST_FILE, Manifest
+from everloop.release.signing import SIGNATURE_FILE, verify_signature
 
-__all__ = ["MODEL_FOLDER", "Release", "load_model", "model_digest", "open_release"]
+__all__ = [
+    "EXAMPLES_FILE",
+    "MODEL_FOLDER",
+    "Release",
+    "examples_of",
+    "load_model",
+    "load_predictor_of",
+    "model_digest",
+    "open_release",
+]
 
+EXAMPLES_FILE = "examples.json"
 MODEL_FOLDER = "model"
 _REGISTRY_NOTE = "registered_model_meta"
 """What MLflow writes beside a model that it loads by its registered name: name and version, no code."""
@@ -40,16 +59,19 @@ def model_digest(folder: Path) -> str:
     return digest_json(digest_tree(folder))
 
 
-def open_release(folder: Path, *, digest: str | None = None) -> Release:
+def open_release(folder: Path, *, digest: str | None = None, trusted_keys: Sequence[Path] = ()) -> Release:
     """Read a bundle's manifest and verify every file of it.
 
     Args:
         folder: the bundle.
         digest: the digest it must have; by default the folder's own name is not compared.
+        trusted_keys: files of public keys, with one of which the bundle must be signed; by default no signature is
+            looked at.
 
     Raises:
-        NotFoundError: there is no bundle.
-        IntegrityError: the manifest or a file is not what its digest says, or a file is missing or too many.
+        NotFoundError: there is no bundle, or a key's file is missing.
+        IntegrityError: the manifest or a file is not what its digest says, a file is missing or too many, or there is
+            no signature by a trusted key.
     """
     path = folder / MANIFEST_FILE
     if not path.is_file():
@@ -68,10 +90,13 @@ def open_release(folder: Path, *, digest: str | None = None) -> Release:
             hint="it was changed after it was made; train again",
             path=str(path),
         )
+    if trusted_keys:
+        verify_signature(folder, content, trusted_keys)
     manifest = Manifest.from_bytes(content)
     files = digest_tree(folder)
     files.pop(MANIFEST_FILE)
     files.pop(_REGISTRY_NOTE, None)
+    files.pop(SIGNATURE_FILE, None)
     for name in sorted(set(files) | set(manifest.files)):
         if files.get(name) != manifest.files.get(name):
             state = "missing" if name not in files else "not part of it" if name not in manifest.files else "changed"
@@ -115,3 +140,34 @@ def load_model(
             hint="everloop trace shows what it was made with",
         ) from error
     return model
+
+
+def load_predictor_of(release: Release, *, allow_pickle: bool = False) -> Predictor:
+    """The model of rows of a verified release.
+
+    Args:
+        release: the release.
+        allow_pickle: whether a model may be loaded that runs code from the bundle.
+
+    Raises:
+        ModelError: it is a forecaster, or cannot be loaded.
+        UnavailableError: the model's library is not installed.
+    """
+    manifest = release.manifest
+    if manifest.signature is None:
+        raise ModelError("model_task", f"release {release.digest[:12]} is a forecaster", hint="load it with load_model")
+    return load_predictor(
+        release.folder,
+        flavor=manifest.flavor,
+        signature=manifest.signature,
+        options=manifest.options,
+        allow_pickle=allow_pickle,
+    )
+
+
+def examples_of(release: Release) -> dict[str, list[Any]]:
+    """Rows that a model of rows can be asked, by column or tensor; empty where the bundle has none."""
+    path = release.folder / EXAMPLES_FILE
+    if EXAMPLES_FILE not in release.manifest.files:
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Any]])

@@ -12,6 +12,7 @@ from pathlib import Path
 import everloop.experiment.mlflow_client  # noqa: F401 - sets MLflow's switches before it is imported
 from everloop.core.digest import digest_bytes
 from everloop.experiment.lineage import Lineage
+from everloop.release.environment import write_environment
 from everloop.release.manifest import Manifest
 
 from mlflow.models import Model, ModelSignature  # isort: skip
@@ -25,16 +26,8 @@ _TYPES = {"string": DataType.string, "number": DataType.double, "time": DataType
 def write_flavor(folder: Path, manifest: Manifest, lineage: Lineage, *, has_code: bool) -> None:
     """Write ``MLmodel``, ``requirements.txt``, ``conda.yaml`` and ``python_env.yaml`` into a bundle."""
     pins = pinned_requirements(lineage)
-    (folder / "requirements.txt").write_text("".join(f"{pin}\n" for pin in pins), encoding="utf-8")
     python = manifest.provenance.python
-    (folder / "python_env.yaml").write_text(
-        f"python: {python}\nbuild_dependencies:\n- pip\ndependencies:\n- -r requirements.txt\n", encoding="utf-8"
-    )
-    inner = "".join(f"  - {pin}\n" for pin in pins)
-    (folder / "conda.yaml").write_text(
-        f"name: {manifest.project}\nchannels:\n- conda-forge\ndependencies:\n- python={python}\n- pip\n- pip:\n{inner}",
-        encoding="utf-8",
-    )
+    write_environment(folder, manifest.project, python, pins)
     model = Model(
         artifact_path="release",
         run_id=manifest.run_id,

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from everloop.models.scoring import score_rows
-from everloop.release.bundle import Release, load_model, open_release
+from everloop.models.tabular.example import rows_of
+from everloop.release.bundle import Release, load_model, load_predictor_of, open_release
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ReleaseModel"]
+__all__ = ["ReleaseModel", "RowsModel"]
 
 
 class ReleaseModel:
@@ -44,6 +45,27 @@ class ReleaseModel:
         return pd.DataFrame(scored)
 
 
-def _load_pyfunc(path: str) -> ReleaseModel:
+class RowsModel:
+    """A model of rows behind MLflow's ``predict(data, params)``, where MLflow itself knows no flavor for it."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.model = load_predictor_of(release, allow_pickle=True)
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """The main output for the rows of a frame, or for tensors (an array, or arrays by name)."""
+        signature = self.model.signature
+        if hasattr(model_input, "columns"):
+            data = {str(name): model_input[name].tolist() for name in model_input.columns}
+        elif isinstance(model_input, dict):
+            data = model_input
+        else:
+            data = {signature.tensors[0].name: model_input}
+        main = signature.outputs[0].name
+        return self.model.predict(rows_of(signature, data), params or {}, (main,))[main]
+
+
+def _load_pyfunc(path: str) -> ReleaseModel | RowsModel:
     """What MLflow calls with the bundle's folder."""
-    return ReleaseModel(open_release(Path(path)))
+    release = open_release(Path(path))
+    return ReleaseModel(release) if release.manifest.signature is None else RowsModel(release)

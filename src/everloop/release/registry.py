@@ -71,6 +71,9 @@ def sync_aliases(
 ) -> str:
     """Bring MLflow's aliases in step with the store; where that fails the store's word stands.
 
+    Adopted models of rows are not registered, since their bundles are no artefacts of a run of this project: for
+    them nothing is done.
+
     Args:
         project: the project.
         store: its store.
@@ -81,6 +84,8 @@ def sync_aliases(
     Returns:
         Why the aliases are behind, as an event of kind ``registry_behind`` tells too; empty where they are in step.
     """
+    if project.settings.project.task != "forecasting":
+        return ""
     try:
         point_aliases(tracker or open_tracker(project, clock=clock), store)
     except EverloopError as error:

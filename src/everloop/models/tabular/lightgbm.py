@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,7 +30,7 @@ from everloop.models.tabular.recognized import (
     named_columns,
     value_output,
 )
-from everloop.models.tabular.signature import Output, Signature
+from everloop.models.tabular.signature import Column, Output, Signature
 
 __all__ = ["BoosterPredictor", "category_places", "header_of", "load", "look"]
 
@@ -98,7 +99,7 @@ def look(folder: Path, mlmodel: MlModel, *, allow_pickle: bool) -> Recognized:
     file = str(flavor["data"])
     name = main_name(mlmodel)
     if str(flavor.get("model_class", "lightgbm.basic.Booster")) == "lightgbm.basic.Booster":
-        text = (folder / file).read_text(encoding="utf-8")
+        text = Booster((folder / file).read_text(encoding="utf-8")).text
         outputs: tuple[Output, ...] = (value_output(name, int(header_of(text).get("num_class", "1"))),)
     else:
         estimator = load_estimator(folder / file, flavor, allow_pickle=allow_pickle)
@@ -111,10 +112,24 @@ def look(folder: Path, mlmodel: MlModel, *, allow_pickle: bool) -> Recognized:
         classes = getattr(estimator, "classes_", None)
         outputs = (value_output(name),) if classes is None else label_outputs(name, classes)
     given = mlmodel.signature
-    columns = given.columns if given else named_columns(header_of(text)["feature_names"].split(" "))
+    columns = given.columns if given else _own_columns(header_of(text))
     signature = Signature(columns, given.tensors if given else (), outputs)
     BoosterPredictor(text, signature)
     return Recognized("lightgbm", signature, {"file": file})
+
+
+def _own_columns(header: Mapping[str, str]) -> tuple[Column, ...]:
+    """The model's features as columns: numbers, or texts where their categories are texts."""
+    columns = named_columns(header["feature_names"].split(" "))
+    texts = {
+        place
+        for place, values in category_places(header, Signature(columns)).items()
+        if any(isinstance(value, str) for value in values)
+    }
+    return tuple(
+        msgspec.structs.replace(column, type="string") if place in texts else column
+        for place, column in enumerate(columns)
+    )
 
 
 def header_of(text: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from everloop.core.errors import ModelError, NotFoundError
 from everloop.models.tabular.signature import Column, Output, Parameter, Signature, Tensor
 
-__all__ = ["MAIN_OUTPUT", "MLMODEL_FILE", "MlModel", "read_mlmodel"]
+__all__ = ["MAIN_OUTPUT", "MLMODEL_FILE", "MlModel", "read_mlmodel", "write_mlmodel"]
 
 MLMODEL_FILE = "MLmodel"
 MAIN_OUTPUT = "prediction"
@@ -105,6 +105,36 @@ def signature_of(tree: Mapping[str, Any]) -> Signature:
             for each in _entries(tree.get("params"))
         ),
     )
+
+
+def write_mlmodel(
+    folder: Path, flavors: Mapping[str, Mapping[str, Any]], signature: Signature, *, run_id: str = ""
+) -> None:
+    """Write an ``MLmodel`` file for a model that MLflow did not save; JSON is YAML too."""
+    inputs = [*map(_column_spec, signature.columns), *map(_tensor_spec, signature.tensors)]
+    outputs = [
+        {"type": "tensor", "name": each.name, "tensor-spec": {"dtype": _text_type(each), "shape": [-1, *each.shape]}}
+        for each in signature.outputs[:1]
+    ]
+    params = [
+        {"name": each.name, "type": each.type, "default": each.default, "shape": None} for each in signature.parameters
+    ]
+    texts = {"inputs": json.dumps(inputs), "outputs": json.dumps(outputs), "params": json.dumps(params) or None}
+    tree = {"flavors": flavors, "signature": texts} | ({"run_id": run_id} if run_id else {})
+    (folder / MLMODEL_FILE).write_text(json.dumps(tree, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _column_spec(column: Column) -> dict[str, Any]:
+    return {"name": column.name, "type": column.type, "required": column.required}
+
+
+def _tensor_spec(tensor: Tensor) -> dict[str, Any]:
+    spec = {"dtype": "str" if tensor.dtype == "object" else tensor.dtype, "shape": list(tensor.shape)}
+    return {"name": tensor.name, "type": "tensor", "tensor-spec": spec}
+
+
+def _text_type(output: Output) -> str:
+    return "str" if output.dtype == "object" else output.dtype
 
 
 def _entries(text: Any) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ def load_estimator(path: Path, flavor: Mapping[str, Any], *, allow_pickle: bool)
             "pickle_refused",
             f"reading {path.name} runs whatever code it names",
             hint="if you trust where it comes from: --allow-pickle; or save it as skops",
-            path=str(path),
+            path=path.name,
         )
     try:
         if flavor.get("serialization_format", "pickle") == "skops":

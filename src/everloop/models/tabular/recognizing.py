@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from everloop.core.errors import EverloopError, ModelError
 from everloop.models.tabular.mlmodel import MlModel
 from everloop.models.tabular.recognized import Recognized, as_pyfunc
 
@@ -29,8 +30,20 @@ def recognize(folder: Path, mlmodel: MlModel, *, allow_pickle: bool) -> Recogniz
     """
     for name in _NATIVE:
         if name in mlmodel.flavors:
-            found: Recognized = importlib.import_module(f"everloop.models.tabular.{name}").look(
-                folder, mlmodel, allow_pickle=allow_pickle
-            )
-            return found
+            return _look(name, folder, mlmodel, allow_pickle)
     return as_pyfunc(mlmodel)
+
+
+def _look(name: str, folder: Path, mlmodel: MlModel, allow_pickle: bool) -> Recognized:
+    module = importlib.import_module(f"everloop.models.tabular.{name}")
+    try:
+        found: Recognized = module.look(folder, mlmodel, allow_pickle=allow_pickle)
+    except EverloopError:
+        raise
+    except Exception as error:  # whatever a damaged file makes of a library, or a missing key of a flavor
+        raise ModelError(
+            "model_files",
+            f"the {name} model cannot be read: {type(error).__name__}: {error}",
+            hint="is it a model of this library, and whole? save it again",
+        ) from error
+    return found
