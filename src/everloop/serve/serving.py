@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from everloop.core.errors import NotFoundError, UnavailableError
 from everloop.serve.fallback import Chain
 from everloop.serve.loading import Loaded
@@ -15,8 +17,7 @@ __all__ = ["Choice", "Serving"]
 _FEWEST_LETTERS = 4
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, eq=False):
     """Who answers a request.
 
     Attributes:
