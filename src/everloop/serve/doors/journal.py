@@ -19,7 +19,7 @@ import msgspec
 
 from everloop.core.errors import SettingsError
 from everloop.core.settings import Settings
-from everloop.serve.doors.redaction import redact
+from everloop.serve.doors.redaction import redact_keys
 
 __all__ = ["Journal", "RequestLine"]
 
@@ -149,7 +149,7 @@ class Journal:
             lines.append(self._format(_Line(_instant(now), "warning", "lines_lost", lost=lost)))
         if lines:
             # a caller may send its key where no key belongs, as the request's id, say
-            self._sink.write(redact("".join(lines)).encode())
+            self._sink.write(redact_keys("".join(lines)).encode())
 
     def _format(self, line: _Line) -> str:
         if self._is_json:
