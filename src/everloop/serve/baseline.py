@@ -52,6 +52,9 @@ def baseline_of(served: Loaded) -> Loaded:
     context = FitContext(manifest.horizon, manifest.levels, seed=manifest.provenance.seed)
     with np.errstate(all="ignore"):  # a history too short for errors gives no intervals, which is no cause for talk
         model = SeasonalNaiveForecaster().fit(panel, context)
+    # it looks at the target alone; the names stay, since a what-if may still be asked
+    nothing = np.zeros(0, dtype=np.float32)
+    model.panel_ = replace(model.panel_, known=dict.fromkeys(panel.known, nothing), observed={})
     return replace(served, model=model, series_seconds=0.0)
 
 

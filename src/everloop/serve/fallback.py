@@ -5,7 +5,7 @@ wrong, and what the store cannot do, are no failures of a model and go up at onc
 
 A model that was quick when it was loaded, and is one of Everloop's own kinds, is asked on the event loop, where a
 thread would cost more than the model. All others are asked in threads that can be abandoned. A model on the event loop
-that turns slow is moved to the threads after its first slow answer.
+that turns slow is moved to the threads after a few slow answers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -37,6 +38,10 @@ QUICK_SECONDS = 0.01
 """A model that takes longer for one series or row is never asked on the event loop."""
 
 _SLOW_SECONDS = 5 * QUICK_SECONDS
+_MOST_SLOW = 5
+"""So many slow answers in a row: a machine that is busy with something else makes one or two of them."""
+
+_BASELINE_SECONDS = 30.0
 _MOST_HANGING = 2
 _KNOWN_FLAVORS = ("lightgbm", "xgboost", "onnx", "sklearn")
 _NOT_FINITE = ("forecast_value", "output_value")
@@ -63,6 +68,7 @@ class Health:
         label: what metrics call it: ``"champion"``, ``"challenger"``, ``"arm"``, ``"previous"`` or ``"baseline"``.
         breaker: its circuit breaker.
         is_quick: whether it may be asked on the event loop.
+        slow: how many answers in a row held the event loop up.
         hanging: how many of its calls were abandoned since its last answer.
         error: its last failure as a sentence.
     """
@@ -70,6 +76,7 @@ class Health:
     label: str
     breaker: Breaker
     is_quick: bool = False
+    slow: int = 0
     hanging: int = 0
     error: str = ""
 
@@ -105,7 +112,13 @@ class Attempt:
             if self._stands_for is None:
                 raise ModelError("no_baseline", "nothing stands in for this release")
             self._served = baseline_of(self._stands_for)
+            self.health.is_quick = _is_quick(self._served)
         return self._served
+
+    @classmethod
+    def baseline(cls, stands_for: Loaded, breaker: Breaker) -> Attempt:
+        """The last in line for a release."""
+        return cls("baseline", Health("baseline", breaker), None, stands_for)
 
 
 Chain: TypeAlias = tuple[Attempt, ...]
@@ -141,7 +154,12 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 def chain_of(
-    chosen: Loaded, *, champion: Loaded | None, previous: Loaded | None, health: Callable[..., Health]
+    chosen: Loaded,
+    *,
+    champion: Loaded | None,
+    previous: Loaded | None,
+    baseline: Attempt,
+    health: Callable[[Loaded], Health],
 ) -> Chain:
     """The line of those who may answer for one that is chosen.
 
@@ -152,7 +170,8 @@ def chain_of(
         chosen: who is asked first.
         champion: who is in charge.
         previous: who was before, where it is still loaded.
-        health: the health of what is loaded; called with ``None`` for a baseline.
+        baseline: the last in line.
+        health: the health of what is loaded.
     """
     line = [Attempt("chosen", health(chosen), chosen)]
     for other in (champion, previous):
@@ -161,8 +180,7 @@ def chain_of(
         if other is previous and getattr(other, "cutoff", None) != getattr(chosen, "cutoff", None):
             continue
         line.append(Attempt("fallback", health(other), other))
-    line.append(Attempt("baseline", health(None), None, champion or chosen))
-    return tuple(line)
+    return (*line, baseline)
 
 
 def check_finite(outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -174,7 +192,9 @@ def check_finite(outputs: Mapping[str, NDArray[Any]]) -> None:
     >>> check_finite({"prediction": np.array([1.0, 2.0])})
     """
     for name, values in outputs.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if values.dtype.kind == "f" and not (
+            isfinite(values.item()) if values.size == 1 else np.isfinite(values).all()
+        ):
             raise ModelError(
                 "output_value", f"the output {name!r} is not finite", hint="the model is faulty, or the rows are"
             )
@@ -216,6 +236,7 @@ class Guard:
         if seconds > _SLOW_SECONDS:
             self._was_slow(health, seconds)
         else:
+            health.slow = 0
             health.breaker.succeeded()
         return Answered(value, first)
 
@@ -273,7 +294,9 @@ class Guard:
         health = attempt.health
         is_here = self._pool.is_exhausted or (is_short and health.is_quick)
         was_closed = health.breaker.is_closed
-        value = compute(attempt) if is_here else await self._pool.run(lambda: compute(attempt), self._seconds)
+        # the first answer of a baseline pays for learning it, and after it there is nobody left
+        seconds = self._seconds if attempt.role != "baseline" else max(self._seconds, _BASELINE_SECONDS)
+        value = compute(attempt) if is_here else await self._pool.run(lambda: compute(attempt), seconds)
         health.hanging = 0
         health.breaker.succeeded()
         if not was_closed:
@@ -301,9 +324,11 @@ class Guard:
         return reason
 
     def _was_slow(self, health: Health, seconds: float) -> None:
-        """An answer came, but held the event loop up: from now on it is asked in a thread."""
-        _log.warning("the %s took %.3g s on the event loop; it is asked in threads now", health.label, seconds)
-        health.is_quick = False
+        """An answer came, but held the event loop up; after a few in a row it is asked in a thread."""
+        health.slow += 1
+        if health.slow >= _MOST_SLOW or seconds > self._seconds:
+            _log.warning("the %s took %.3g s on the event loop; it is asked in threads now", health.label, seconds)
+            health.is_quick = False
         if seconds > self._seconds:
             self._failed(health, TimeoutError(f"an answer took {seconds:.3g} seconds"))
         else:

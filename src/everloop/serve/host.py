@@ -19,7 +19,7 @@ from everloop.core.project import Project
 from everloop.serve.breaker import Breaker
 from everloop.serve.chronicle import Chronicle
 from everloop.serve.desired import Desired, read_desired
-from everloop.serve.fallback import Health, chain_of
+from everloop.serve.fallback import Attempt, Health, chain_of
 from everloop.serve.loading import Loaded
 from everloop.serve.preparing import SWAP_REFUSED, Preparation
 from everloop.serve.served import Wanted
@@ -83,6 +83,8 @@ class Host:
         self._chronicle = Chronicle(store, clock)
         self._failed: dict[str, _Failed] = {}
         self._health: dict[Loaded, Health] = {}
+        self._baseline: tuple[Loaded, Attempt] | None = None
+        self._learnt: tuple[Loaded, Attempt] | None = None
         self._record: TrafficSplit | None = None
         self._split: Split | None = None
         self._is_failing = False
@@ -127,6 +129,7 @@ class Host:
         while not self._stop.wait(self._settings.poll_seconds):
             try:
                 self.refresh()
+                self._learn_baseline()
             except Exception:
                 # The follower must outlive any surprise, or the server would serve an old release for ever.
                 self._watcher.poll_failed()
@@ -195,13 +198,13 @@ class Host:
             return
         known = {each: each for each in (*loaded, previous) if each is not None}
         self._health = {each: self._health_of(each, champion, challenger, previous) for each in known}
-        baseline = Health("baseline", self._breaker())
         chains = {
             digest: chain_of(
                 served,
                 champion=champion,
                 previous=previous,
-                health=lambda each: baseline if each is None else self._health[each],
+                baseline=self._baseline_of(champion or served),
+                health=self._health.__getitem__,
             )
             for digest, served in arms.items()
         }
@@ -214,6 +217,22 @@ class Host:
             if old is not new:
                 self._watcher.swapped(role, new)
                 self._watcher.breaker(role, is_open=new is not None and not self._health[new].breaker.is_closed)
+
+    def _baseline_of(self, served: Loaded) -> Attempt:
+        """The last in line for a release, kept for as long as it is in charge."""
+        if self._baseline is None or self._baseline[0] is not served:
+            self._baseline = (served, Attempt.baseline(served, self._breaker()))
+        return self._baseline[1]
+
+    def _learn_baseline(self) -> None:
+        """Have the champion's baseline ready before it is needed; this can wait until the server answers."""
+        if self._baseline is None or self._baseline is self._learnt:
+            return
+        self._learnt = self._baseline
+        try:
+            _ = self._baseline[1].served
+        except EverloopError as error:
+            _log.warning("nothing stands in for release %s: %s", self._baseline[0].release.digest[:12], error)
 
     def _previous(self, champion: Loaded | None) -> Loaded | None:
         """The champion before this one, while it costs little memory and knows the same data."""
