@@ -10,8 +10,9 @@ from everloop.core.clock import ManualClock
 from everloop.core.errors import IntegrityError, RequestError, UnavailableError
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 from everloop.release.bundle import open_release
-from everloop.serve.answers import Answerer, repeat
+from everloop.serve.answers import Answerer
 from everloop.serve.query import ForecastQuery
+from everloop.serve.repeating import repeat
 from everloop.store.facts import Prediction, find_prediction
 from everloop.store.values import ForecastValues
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,13 +56,27 @@ def _lines(trace: Trace) -> dict[str, str]:
         "model": f"{record['candidate']} ({record['model_class']}), files {record['model_digest'][:12]}",
         "run": record["run"],
         "git commit": commit + (" with uncommitted changes (kept in the bundle)" if record["git_dirty"] else ""),
-        "trained on": f"dataset version {record['trained_on']['version']} ({record['trained_on']['digest'][:12]}), "
-        f"until {record['trained_until']}, seed {record['seed']}",
+        "trained on": _trained_on(record),
         "served from": state,
         "environment": f"python {record['environment']['python']}, everloop {record['environment']['everloop']}, "
         f"lock {record['environment']['lock'][:12]}, {record['environment']['platform']}",
         "request": request if len(request) <= _SHOWN else request[:_SHOWN] + " ...",
-        "answer": f"{record['answer']['series']} series, {record['answer']['steps']} steps, "
-        f"{record['answer']['first']:%Y-%m-%d} to {record['answer']['last']:%Y-%m-%d}"
-        + "".join(f"; {note}" for note in record["answer"]["notes"]),
+        "answer": _answer(record["answer"]),
     }
+
+
+def _answer(answer: dict[str, Any]) -> str:
+    """What was answered, in a line."""
+    if "rows" in answer:
+        return f"{answer['rows']} rows: {', '.join(answer['outputs'])}"
+    days = f"{answer['first']:%Y-%m-%d} to {answer['last']:%Y-%m-%d}"
+    return f"{answer['series']} series, {answer['steps']} steps, {days}" + "".join(
+        f"; {note}" for note in answer["notes"]
+    )
+
+
+def _trained_on(record: dict[str, Any]) -> str:
+    if not record["trained_on"]["version"]:
+        return "data that this project does not know: the model was adopted"
+    version, digest = record["trained_on"]["version"], record["trained_on"]["digest"]
+    return f"dataset version {version} ({digest[:12]}), until {record['trained_until']}, seed {record['seed']}"

@@ -14,7 +14,7 @@ from everloop.data.table import head
 from everloop.improve.refresh import LoadedReleases, make_state
 from everloop.release.bundle import open_release
 from everloop.release.manifest import Manifest
-from everloop.serve.answers import repeat
+from everloop.serve.repeating import Values, are_equal, numbers_of, repeat, stored_values
 from everloop.store.deployments import StateRow, find_state
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction, find_prediction
@@ -35,7 +35,7 @@ class Trace:
     """
 
     prediction: Prediction
-    values: ForecastValues
+    values: Values
     manifest: Manifest
     state: StateRow | None
 
@@ -72,13 +72,7 @@ class Trace:
             },
             "seed": provenance.seed,
             "request": msgspec.json.decode(self.prediction.request or b"null"),
-            "answer": {
-                "series": len(self.values.series),
-                "steps": len(self.values.times),
-                "first": self.prediction.first_time,
-                "last": self.prediction.last_time,
-                "notes": list(self.values.notes),
-            },
+            "answer": _answer_of(self),
         }
 
 
@@ -112,7 +106,7 @@ def trace_prediction(project: Project, store: Store, identifier: str) -> Trace:
         prediction = find_prediction(tx, identifier)
         state = find_state(tx, prediction.state) if prediction.state else None
     release = open_release(project.releases / prediction.release, digest=prediction.release)
-    return Trace(prediction, ForecastValues.unpack(prediction.response), release.manifest, state)
+    return Trace(prediction, stored_values(prediction), release.manifest, state)
 
 
 def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetition:
@@ -145,9 +139,23 @@ def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetitio
     if not is_same_state:
         return Repetition(False, False, 0, None, "the serving state that the data give now has another digest")
     again = repeat(project, store, trace.prediction)
-    numbers = again.mean.size + sum(2 * each.size for each in again.lower.values())
-    if again.equals(trace.values):
-        return Repetition(True, True, numbers, 0.0, f"all {numbers} numbers are equal, bit for bit")
-    same_shape = again.mean.shape == trace.values.mean.shape
-    difference = float(np.nanmax(np.abs(again.mean - trace.values.mean))) if same_shape else None
-    return Repetition(False, True, numbers, difference, "the numbers differ")
+    before, after = numbers_of(trace.values), numbers_of(again)
+    if are_equal(again, trace.values):
+        return Repetition(True, True, after.size, 0.0, f"all {after.size} numbers are equal, bit for bit")
+    is_comparable = before.shape == after.shape and bool(np.isfinite(before - after).any())
+    difference = float(np.nanmax(np.abs(after - before))) if is_comparable else None
+    return Repetition(False, True, after.size, difference, "the numbers differ")
+
+
+def _answer_of(trace: Trace) -> dict[str, Any]:
+    """What was answered, in short."""
+    values = trace.values
+    if isinstance(values, ForecastValues):
+        return {
+            "series": len(values.series),
+            "steps": len(values.times),
+            "first": trace.prediction.first_time,
+            "last": trace.prediction.last_time,
+            "notes": list(values.notes),
+        }
+    return {"rows": max((len(each) for each in values.values()), default=0), "outputs": list(values)}

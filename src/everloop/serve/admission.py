@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
 
+from everloop.core.project import Project
+from everloop.serve.doors.doorway import Doorway
+from everloop.serve.doors.journal import Journal, RequestLine
+from everloop.serve.doors.keyring import Caller
+from everloop.serve.doors.rules import Exposure
+from everloop.serve.doors.spans import Spans, open_spans
+from everloop.serve.doors.tracing import Trace, begin_trace
 from everloop.serve.traffic import RELEASE_HEADER, UNIT_HEADER
+from everloop.store.engine import Store
 from everloop.store.keys import Scope
 
 __all__ = ["Admission", "Visit"]
@@ -12,7 +20,7 @@ __all__ = ["Admission", "Visit"]
 _UNIT = UNIT_HEADER.lower().encode()
 _RELEASE = RELEASE_HEADER.lower().encode()
 
-Headers = Sequence[tuple[bytes, bytes]]
+Headers = list[tuple[bytes, bytes]]
 
 
 class Visit:
@@ -20,12 +28,16 @@ class Visit:
 
     Attributes:
         headers: by name in lower case; the last one where a name came twice.
+        caller: whose key it showed.
+        trace: its ids; ``None`` where neither the request nor the settings ask for any.
     """
 
-    __slots__ = ("headers",)
+    __slots__ = ("caller", "headers", "trace")
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, caller: Caller, trace: Trace | None) -> None:
         self.headers = dict(headers)
+        self.caller = caller
+        self.trace = trace
 
     @property
     def unit(self) -> str | None:
@@ -42,12 +54,12 @@ class Visit:
     @property
     def request_id(self) -> str:
         """An id of the request's own, empty where it has none."""
-        return ""
+        return "" if self.trace is None else self.trace.request_id
 
     @property
     def answer_headers(self) -> bytes:
         """Header lines for the answer."""
-        return b""
+        return b"" if self.trace is None else self.trace.answer_headers()
 
     @property
     def answer_pairs(self) -> list[tuple[str, str]]:
@@ -57,24 +69,64 @@ class Visit:
 
 
 class Admission:
-    """Lets requests in, and notes how they end."""
+    """Lets requests in, and notes how they end.
 
-    def start(self) -> None:
-        """Begin."""
+    Args:
+        project: the project.
+        store: where the keys are.
+        exposure: who may come without a key.
+    """
 
-    def stop(self) -> None:
-        """End."""
+    def __init__(self, project: Project, store: Store, exposure: Exposure) -> None:
+        self._doorway = Doorway(project.settings, store, exposure=exposure)
+        self._journal = Journal(project.settings, project.root)
+        self._spans: Spans | None = open_spans(project.settings)
+        self._is_journaled = project.settings.access.log != "off"
+        self._is_traced = self._spans is not None or self._is_journaled
 
     def is_public(self, path: bytes) -> bool:
         """Whether anybody may see a path."""
-        return True
+        return self._doorway.is_public(path)
 
     def check_body(self, body: bytes | bytearray) -> None:
-        """Refuse a body that is nested too deeply."""
+        """Refuse a JSON body that is nested too deeply.
+
+        Raises:
+            RequestError: ``json_depth``.
+        """
+        self._doorway.check_body(body)
+
+    def start(self) -> None:
+        """Load the keys and begin to write."""
+        self._doorway.start()
+        self._journal.start()
+
+    def stop(self) -> None:
+        """Write what waits."""
+        self._doorway.stop()
+        self._journal.stop()
+        if self._spans is not None:
+            self._spans.close()
 
     def admit(self, headers: Headers, scope: Scope | None, address: str) -> Visit:
-        """Let a request in."""
-        return Visit(headers)
+        """Let a request in.
+
+        Args:
+            headers: names in lower case, and values.
+            scope: what the caller's key must be good for; ``None`` for what anybody may see.
+            address: where the request comes from.
+
+        Raises:
+            EverloopError: a key is missing, unknown, of another scope, or used too often.
+        """
+        caller = NOBODY if scope is None else self._doorway.admit(headers, scope, address)
+        is_traced = self._is_traced
+        if not is_traced:
+            for name, _ in headers:
+                if name in (b"traceparent", b"x-request-id"):
+                    is_traced = True
+                    break
+        return Visit(headers, caller, begin_trace(headers) if is_traced else None)
 
     def leave(
         self,
@@ -89,3 +141,29 @@ class Admission:
         error: str = "",
     ) -> None:
         """Note how a request ended."""
+        trace = visit.trace
+        if trace is None or not self._is_traced:
+            return
+        is_written = self._is_journaled and self._journal.is_wanted(status)
+        if not is_written and self._spans is None:
+            return
+        line = RequestLine(
+            at=time.time(),
+            request_id=trace.request_id,
+            trace_id=trace.trace_id,
+            route=route,
+            method=method,
+            status=status,
+            seconds=seconds,
+            caller=visit.caller.id,
+            prediction=prediction,
+            release=release,
+            error=error,
+        )
+        if is_written:
+            self._journal.write(line)
+        if self._spans is not None:
+            self._spans.record(trace, line)
+
+
+NOBODY = Caller("", "", frozenset(), None)

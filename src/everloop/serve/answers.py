@@ -12,20 +12,20 @@ import msgspec
 
 from everloop.core.clock import Clock
 from everloop.core.digest import canonical_json
-from everloop.core.errors import IntegrityError, UnavailableError
+from everloop.core.errors import UnavailableError
 from everloop.core.ids import new_id
 from everloop.core.project import Project
 from everloop.models.asking import ask
 from everloop.release.bundle import Release
 from everloop.serve.query import ForecastQuery, Resolved, level_labels, resolve
 from everloop.serve.rows import RowQuery, score_values
-from everloop.serve.served import Served, Wanted, instant_of, load_served, wanted_in
+from everloop.serve.served import Served, instant_of, load_served, wanted_in
 from everloop.store.deployments import Role
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction, add_predictions
 from everloop.store.values import ForecastValues
 
-__all__ = ["About", "Answer", "Answerer", "forecast_rows", "no_champion", "repeat"]
+__all__ = ["About", "Answer", "Answerer", "forecast_rows", "no_champion"]
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -252,27 +252,6 @@ def forecast_rows(values: ForecastValues) -> list[dict[str, Any]]:
         {"series": key} | {name: rows[place] for name, rows in columns.items()}
         for place, key in enumerate(values.series)
     ]
-
-
-def repeat(project: Project, store: Store, prediction: Prediction) -> ForecastValues:
-    """A stored answer computed anew, from the same release, state and request.
-
-    Raises:
-        NotFoundError: the release or the state is not on this machine any more.
-        IntegrityError: a file of them was changed, or the stored request cannot be read.
-        ModelError: the model cannot be loaded or fails.
-    """
-    served = load_served(project, store, Wanted(prediction.release, prediction.state))
-    try:
-        record = msgspec.json.decode(prediction.request)
-        if prediction.kind == "invocations":
-            return score_values(project, served, RowQuery.from_record(record), is_limited=False)[1]
-        query = ForecastQuery.from_record(record)
-    except (KeyError, TypeError, msgspec.DecodeError) as error:
-        raise IntegrityError(
-            "prediction_request", f"the request of prediction {prediction.id} cannot be read: {error}"
-        ) from error
-    return compute_values(project, served, query, is_limited=False)[0]
 
 
 def no_champion() -> UnavailableError:

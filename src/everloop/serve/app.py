@@ -17,17 +17,21 @@ from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, NotFoundError, RequestError, nearest
 from everloop.core.project import Project
 from everloop.serve.bodies import json_response
+from everloop.serve.doors.rules import Exposure
+from everloop.serve.doors.tls import open_certificate
 from everloop.serve.endpoint import route
 from everloop.serve.failures import internal_error, respond
 from everloop.serve.forecasting import forecasting_routes
 from everloop.serve.gate import Gate
-from everloop.serve.inference import inference_routes
+from everloop.serve.invocations.routes import scoring_routes
 from everloop.serve.loading import Loaded
 from everloop.serve.metrics import CONTENT_TYPE, Metrics
 from everloop.serve.openapi import describe_api
-from everloop.serve.scoring import scoring_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
+from everloop.serve.v2.grpc_server import GrpcBounds, GrpcServer, start_grpc
+from everloop.serve.v2.rest import inference_routes
+from everloop.serve.v2.service_core import ServiceCore
 from everloop.store.engine import Store
 
 __all__ = ["build_app"]
@@ -39,20 +43,24 @@ def build_app(
     clock: Clock,
     *,
     metrics: Metrics | None = None,
+    exposure: Exposure | None = None,
 ) -> Starlette:
     """The ASGI application of a project.
 
     Its lifespan starts and stops the service, so it must be run by a server that supports it. ``app.state.gate`` is
     for :class:`everloop.serve.http.connection.Connection`, which takes hot requests past the application.
     """
-    service = Service(project, store, clock, metrics=metrics)
+    service = Service(project, store, clock, metrics=metrics, exposure=exposure)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         service.start()
+        grpc = await _start_grpc(service)
         try:
             yield
         finally:
+            if grpc is not None:
+                await grpc.stop(service.settings.timeout_seconds)
             service.stop()
 
     routes = [
@@ -69,10 +77,12 @@ def build_app(
         assert isinstance(error, HTTPException)
         status = error.status_code
         service.metrics.requests("other", _method(request), status).add()
-        return respond(_routing_error(request, status, paths), headers=dict(error.headers or {}))
+        return respond(
+            _routing_error(request, status, paths), headers=dict(error.headers or {}), path=request.scope["path"]
+        )
 
     async def failure(request: Request, error: Exception) -> Response:
-        return respond(internal_error())
+        return respond(internal_error(), path=request.scope["path"])
 
     app = Starlette(
         routes=routes, lifespan=lifespan, exception_handlers={HTTPException: http_failure, Exception: failure}
@@ -81,6 +91,23 @@ def build_app(
     app.state.service = service
     app.state.gate = Gate(service)
     return app
+
+
+async def _start_grpc(service: Service) -> GrpcServer | None:
+    """The gRPC door beside HTTP's, where ``serve.grpc_port`` opens one."""
+    settings = service.settings
+    if not settings.grpc_port:
+        return None
+    bounds = GrpcBounds(settings.max_body_bytes, settings.timeout_seconds, settings.max_waiting)
+    certificate = open_certificate(service.project.settings, service.project.root)
+    return await start_grpc(
+        ServiceCore(service),
+        service.exposure.host,
+        settings.grpc_port,
+        bounds=bounds,
+        tls=None if certificate is None else certificate.pem(),
+        is_shared=settings.workers > 1,
+    )
 
 
 def _method(request: Request) -> str:

@@ -6,11 +6,9 @@ import logging
 import time
 from abc import ABC, abstractmethod
 
-import msgspec
-
 from everloop.core.errors import EverloopError
 from everloop.serve.admission import Visit
-from everloop.serve.failures import error_headers, internal_error, status_of
+from everloop.serve.failures import error_content, error_headers, internal_error, status_of
 from everloop.serve.http.exchange import Exchange
 from everloop.serve.service import Service
 from everloop.store.facts import Prediction
@@ -112,7 +110,7 @@ class DirectRoute(ABC):
         lines = _JSON + b"".join(f"{name}: {value}\r\n".encode() for name, value in error_headers(error).items())
         if passage.visit is not None:
             lines += passage.visit.answer_headers
-        passage.exchange.reply(status, lines, msgspec.json.encode(error.to_dict()))
+        passage.exchange.reply(status, lines, error_content(error, passage.exchange.target))
         metrics.requests(self._route, self._method, status).add()
         self._leave(passage, status, error=error.code)
 

@@ -76,7 +76,7 @@ async def _admitted(
         address = request.client.host if request.client else ""
         request.state.visit = admission.admit(request.headers.raw, None if is_public else scope, address)
     except EverloopError as error:
-        return respond(error)
+        return respond(error, path=request.scope["path"])
     response = await _answer(service, request, handler, is_bounded=is_bounded)
     for name, value in request.state.visit.answer_pairs:
         response.headers[name] = value
@@ -109,19 +109,19 @@ async def _answer(service: Service, request: Request, handler: Handler, *, is_bo
     except TimeoutError:
         error = _late(request, seconds)
         request.state.error_code = error.code
-        return respond(error)
+        return respond(error, path=request.scope["path"])
     except EverloopError as error:
         request.state.error_code = error.code
         if status_of(error) == 500:
             service.metrics.failures.add()
             _log.error("%s %s: [%s] %s", request.method, request.url.path, error.code, error)
-        return respond(error)
+        return respond(error, path=request.scope["path"])
     except Exception:
         # Whatever a model of a user's own or a defect raises, the caller gets the one error shape and the next
         # request is served; the cause goes to the log, and the counter shows that there is one.
         _log.exception("%s %s failed", request.method, request.url.path)
         service.metrics.failures.add()
-        return respond(internal_error())
+        return respond(internal_error(), path=request.scope["path"])
 
 
 def _late(request: Request, seconds: float) -> EverloopError:

@@ -19,7 +19,7 @@ from everloop.core.errors import (
     UsageError,
 )
 
-__all__ = ["error_headers", "header_lines", "internal_error", "respond", "status_of"]
+__all__ = ["error_content", "error_headers", "header_lines", "internal_error", "respond", "status_of"]
 
 RETRY_AFTER_SECONDS = 1
 
@@ -93,11 +93,25 @@ def header_lines(error: EverloopError) -> bytes:
     return b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items() if name != "connection")
 
 
-def respond(error: EverloopError, *, headers: dict[str, str] | None = None) -> Response:
-    """The answer that an error is."""
+def error_content(error: EverloopError, path: str | bytes = "") -> bytes:
+    """The body of an error's answer: the one shape, which below ``/v2`` takes the form that its protocol asks for.
+
+    There ``error`` is a sentence, which clients of that protocol show, and its parts stand beside it.
+
+    >>> error_content(NotFoundError("model_unknown", "no such model", hint="see /v2/models"), "/v2/models/x")[:40]
+    b'{"error":"no such model; see /v2/models"'
+    """
+    tree = error.to_dict()
+    if path[:3] in ("/v2", b"/v2") and path[3:4] in ("", b"", "/", b"/"):
+        sentence = f"{error.message}; {error.hint}" if error.hint else error.message
+        tree = {"error": sentence, **tree["error"]}
+    return msgspec.json.encode(tree)
+
+
+def respond(error: EverloopError, *, headers: dict[str, str] | None = None, path: str = "") -> Response:
+    """The answer that an error is, on a request to ``path``."""
     all_headers = {**(headers or {}), **error_headers(error)}
-    body = msgspec.json.encode(error.to_dict())
-    return Response(body, status_of(error), all_headers, media_type="application/json")
+    return Response(error_content(error, path), status_of(error), all_headers, media_type="application/json")
 
 
 def internal_error() -> EverloopError:

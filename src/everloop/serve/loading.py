@@ -8,10 +8,9 @@ import msgspec
 
 from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
-from everloop.models.tabular.loading import load_predictor
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
-from everloop.release.bundle import Release, open_release
+from everloop.release.bundle import Release, examples_of, load_predictor_of, open_release
 from everloop.serve.invocations.decode import decode_invocations
 from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served
 from everloop.serve.tabular.served import ServedRows
@@ -37,19 +36,13 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
         IntegrityError: a file is not what its digest says, or the signature is not one that is trusted.
         ModelError: the model cannot be loaded, or cannot answer.
     """
-    release = opened or open_release(project.releases / wanted.release, digest=wanted.release)
+    trusted = [project.root / each for each in project.settings.release.trusted_keys]
+    release = opened or open_release(project.releases / wanted.release, digest=wanted.release, trusted_keys=trusted)
     signature = release.manifest.signature
     if signature is None:
         return load_served(project, store, wanted, opened=release)
     try:
-        manifest = release.manifest
-        predictor = load_predictor(
-            release.folder,
-            flavor=manifest.flavor,
-            signature=signature,
-            options=manifest.options,
-            allow_pickle=is_pickle_allowed(project, store, wanted.release),
-        )
+        predictor = load_predictor_of(release, allow_pickle=is_pickle_allowed(project, store, wanted.release))
         return ServedRows.of(release, predictor, _examples(release, signature))
     except EverloopError:
         raise
@@ -65,7 +58,7 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
 
 def _examples(release: Release, signature: Signature) -> Rows | None:
     """The bundle's own example rows."""
-    columns = None
+    columns = examples_of(release)
     if not columns:
         return None
     body = msgspec.json.encode({"inputs": columns})

@@ -9,8 +9,8 @@ import msgspec
 
 from everloop import __version__
 from everloop.serve.forecasting import ForecastBody, OutcomesBody
-from everloop.serve.inference import InferBody
-from everloop.serve.scoring import InvocationsBody
+from everloop.serve.invocations.forms import InvocationsBody
+from everloop.serve.v2.messages import InferBody
 
 __all__ = ["describe_api"]
 

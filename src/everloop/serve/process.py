@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -31,8 +32,12 @@ from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
 from everloop.serve.address import Address, forget_address, is_alive, write_address
 from everloop.serve.app import build_app
+from everloop.serve.doors.redaction import install_redaction
+from everloop.serve.doors.rules import Exposure
+from everloop.serve.doors.tls import Certificate, open_certificate
 from everloop.serve.http.connection import Connection, Connections
 from everloop.serve.metrics import FAMILIES, Metrics
+from everloop.serve.service import exposure_of
 from everloop.serve.tally import forget_gauges
 from everloop.store.engine import open_store
 
@@ -42,6 +47,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _RESTART_SECONDS = 1.0
+_TICKS_BETWEEN_RENEWALS = 50  # ticks of a tenth of a second
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -68,22 +74,49 @@ def serve(
         UnavailableError: the address is taken, or the store does not answer.
     """
     settings = project.settings.serve
-    listener = _listen(settings.host if host is None else host, settings.port if port is None else port)
+    address = settings.host if host is None else host
+    install_redaction()
+    with contextlib.closing(open_store(project.store_url)) as store:
+        exposure = exposure_of(project, store, address)
+    for warning in exposure.warnings:
+        _log.warning("%s", warning)
+    is_secure = open_certificate(project.settings, project.root) is not None  # a bad one is told before anything starts
+    listener = _listen(address, settings.port if port is None else port)
     count = settings.workers if workers is None else workers
     try:
-        address = _address(listener, count, clock)
+        told = _address(listener, count, clock, is_secure=is_secure)
 
         def ready() -> None:
-            write_address(project, address)
-            announce(address)
+            write_address(project, told)
+            announce(told)
 
         if count == 1:
-            _answer(project, clock, listener, ready, metrics=None)
+            _answer(Post(project, clock, listener, exposure), ready)
         else:
-            _Supervisor(project, clock, listener, count).run(ready)
+            post = Post(project, clock, listener, exposure, metrics=_metrics_folder(project))
+            _Supervisor(post, count).run(ready)
     finally:
         forget_address(project)
         listener.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a worker needs to answer.
+
+    Attributes:
+        project: the project.
+        clock: the time that answers carry.
+        listener: the socket that all workers accept from.
+        exposure: who may come without a key.
+        metrics: where all workers keep their numbers; ``None`` for one worker.
+    """
+
+    project: Project
+    clock: Clock
+    listener: socket.socket
+    exposure: Exposure
+    metrics: Path | None = None
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -105,33 +138,40 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket, workers: int, clock: Clock) -> Address:
+def _address(listener: socket.socket, workers: int, clock: Clock, *, is_secure: bool) -> Address:
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     netloc = f"[{shown}]" if ":" in shown else shown
-    return Address(f"http://{netloc}:{port}", host, port, os.getpid(), workers, clock.now().isoformat())
+    scheme = "https" if is_secure else "http"
+    return Address(f"{scheme}://{netloc}:{port}", host, port, os.getpid(), workers, clock.now().isoformat())
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server that tells when it is ready."""
+    """Uvicorn's server that tells when it is ready, and takes a renewed certificate."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], certificate: Certificate | None) -> None:
         super().__init__(config)
         self._ready = ready
+        self._certificate = certificate
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if not self.should_exit:
             self._ready()
 
+    async def on_tick(self, counter: int) -> bool:
+        if self._certificate is not None and counter % _TICKS_BETWEEN_RENEWALS == 0:
+            self._certificate.renew()
+        return await super().on_tick(counter)
 
-def _answer(
-    project: Project, clock: Clock, listener: socket.socket, ready: Callable[[], None], *, metrics: Path | None
-) -> None:
+
+def _answer(post: Post, ready: Callable[[], None]) -> None:
     """Answer requests in this process until a signal comes."""
+    project = post.project
     store = open_store(project.store_url, fsync=project.settings.log.fsync)
     try:
-        app = build_app(project, store, clock, metrics=Metrics(metrics))
+        certificate = open_certificate(project.settings, project.root)
+        app = build_app(project, store, post.clock, metrics=Metrics(post.metrics), exposure=post.exposure)
         config = uvicorn.Config(
             app,
             http=cast("Any", functools.partial(Connection, gate=app.state.gate, group=Connections())),
@@ -141,11 +181,12 @@ def _answer(
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,
+            ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
             timeout_graceful_shutdown=max(1, round(project.settings.serve.timeout_seconds)),
         )
-        server = _Server(config, ready)
+        server = _Server(config, ready, certificate)
         with _calm_signals():
-            server.run(sockets=[listener])
+            server.run(sockets=[post.listener])
     finally:
         store.close()
     if not server.started:
@@ -170,8 +211,9 @@ def _calm_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _work(project: Project, clock: Clock, listener: socket.socket, ready: Pipe, metrics: Path) -> None:
+def _work(post: Post, ready: Pipe) -> None:
     """The whole life of a worker."""
+    install_redaction()
     # a worker whose supervisor was killed would hold the port for ever
     threading.Thread(target=_end_with, args=(os.getppid(),), name="everloop-parent", daemon=True).start()
 
@@ -179,7 +221,7 @@ def _work(project: Project, clock: Clock, listener: socket.socket, ready: Pipe, 
         with contextlib.suppress(OSError):
             ready.send(True)
 
-    _answer(project, clock, listener, tell, metrics=metrics)
+    _answer(post, tell)
 
 
 def _end_with(parent: int) -> None:
@@ -191,16 +233,14 @@ def _end_with(parent: int) -> None:
 class _Supervisor:
     """Keeps a number of workers alive."""
 
-    def __init__(self, project: Project, clock: Clock, listener: socket.socket, count: int) -> None:
-        self._project = project
-        self._clock = clock
-        self._listener = listener
+    def __init__(self, post: Post, count: int) -> None:
+        self._post = post
         self._count = count
         self._context = multiprocessing.get_context("spawn")
         self._workers: dict[SpawnProcess, Pipe] = {}
         self._is_ready: set[SpawnProcess] = set()
         self._stop = False
-        self._metrics = _metrics_folder(project)
+        self._metrics = cast("Path", post.metrics)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Start the workers, replace those that die, and end them all when told to."""
@@ -210,7 +250,7 @@ class _Supervisor:
         old_wake = signal.set_wakeup_fd(wake_write.fileno())
         try:
             # the schema is brought up to date once, before several workers would
-            open_store(self._project.store_url).close()
+            open_store(self._post.project.store_url).close()
             for _ in range(self._count):
                 self._start()
             self._watch(wake_read, ready)
@@ -232,7 +272,7 @@ class _Supervisor:
         receiver, sender = self._context.Pipe(duplex=False)
         worker = self._context.Process(
             target=_work,
-            args=(self._project, self._clock, self._listener, sender, self._metrics),
+            args=(self._post, sender),
             name="everloop-worker",
         )
         worker.start()
@@ -271,7 +311,7 @@ class _Supervisor:
     def _end(self) -> None:
         for worker in self._workers:
             worker.terminate()
-        deadline = time.monotonic() + self._project.settings.serve.timeout_seconds + 5
+        deadline = time.monotonic() + self._post.project.settings.serve.timeout_seconds + 5
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
 

@@ -19,6 +19,7 @@ from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
 from everloop.serve.admission import Admission, Visit
 from everloop.serve.answers import About, Answer, Answerer, no_champion
+from everloop.serve.doors.rules import Exposure, check_exposure
 from everloop.serve.fallback import Answered, Attempt, Guard
 from everloop.serve.host import Host
 from everloop.serve.loading import Loaded
@@ -36,6 +37,7 @@ from everloop.serve.threads import AbandoningPool
 from everloop.store.deployments import Role
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction
+from everloop.store.keys import count_keys
 
 __all__ = ["Service"]
 
@@ -53,6 +55,7 @@ class Service:
         store: its store, opened with the durability that ``log.fsync`` asks for.
         clock: the time that answers carry.
         metrics: where to count.
+        exposure: who may come without a key; by default as the settings say for ``serve.host``.
     """
 
     def __init__(
@@ -62,13 +65,15 @@ class Service:
         clock: Clock,
         *,
         metrics: Metrics | None = None,
+        exposure: Exposure | None = None,
     ) -> None:
         self.project = project
         self.store = store
         self.clock = clock
         self.settings = settings = project.settings.serve
         self.metrics = metrics or Metrics()
-        self.admission = Admission()
+        self.exposure = exposure or exposure_of(project, store)
+        self.admission = Admission(project, store, self.exposure)
         self.snapshots = SnapshotMaker(project, most=settings.snapshot_series)
         self.host = Host(project, store, clock, _Watcher(self))
         self.answerer = Answerer(project, store, clock)
@@ -284,6 +289,17 @@ class _Watcher:
     def poll_failed(self) -> None:
         """The store did not answer."""
         self._metrics.poll_failed()
+
+
+def exposure_of(project: Project, store: Store, host: str | None = None) -> Exposure:
+    """Who may come without a key when the server listens on ``host``, ``serve.host`` by default.
+
+    Raises:
+        SettingsError: the server would be open to a network without a key.
+    """
+    with store.read() as tx:
+        has_keys = count_keys(tx) > 0
+    return check_exposure(project.settings, host or project.settings.serve.host, has_keys)
 
 
 def forecaster_of(choice: Choice) -> Served:

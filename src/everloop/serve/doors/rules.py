@@ -25,10 +25,12 @@ class Exposure:
     Attributes:
         anonymous: what a caller without a key may do; empty where a key is required.
         warnings: what a person should know of it, sentences.
+        host: the address that the server listens on.
     """
 
     anonymous: frozenset[str]
     warnings: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
 
     @property
     def is_key_required(self) -> bool:
@@ -79,7 +81,7 @@ def check_exposure(settings: Settings, host: str, has_keys: bool) -> Exposure:
     else:
         anonymous = _NOTHING
         _check_open(host, access.keys == "off", has_keys)
-    return Exposure(anonymous, tuple(_warnings(settings, host, anonymous, has_keys)))
+    return Exposure(anonymous, tuple(_warnings(settings, host, anonymous, has_keys)), host)
 
 
 def _check_open(host: str, is_off: bool, has_keys: bool) -> None:

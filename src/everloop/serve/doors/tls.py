@@ -56,6 +56,10 @@ class Certificate:
         _log.info("the certificate %s was renewed", self._chain)
         return True
 
+    def pem(self) -> tuple[bytes, bytes]:
+        """The private key and the chain as they are on disk, for a server that takes no context."""
+        return self._key.read_bytes(), self._chain.read_bytes()
+
     def _look(self) -> _Stamp:
         return tuple(_stamp_of(path, where) for path, where in _places(self._chain, self._key))
 

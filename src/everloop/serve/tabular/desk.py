@@ -75,9 +75,9 @@ class Job:
         *,
         kind: str,
         request: bytes,
-        finish: Callable[[Job], None],
         parameters: Mapping[str, Any],
         outputs: tuple[str, ...] = (),
+        finish: Callable[[Job], None] | None = None,
     ) -> None:
         self.choice = choice
         self.rows = rows
@@ -85,7 +85,7 @@ class Job:
         self.outputs = outputs
         self.kind = kind
         self.request = request
-        self.finish = finish
+        self.finish = finish or _unheard
         self.started = time.perf_counter()
         self.computed = 0.0
         self.error: EverloopError | None = None
@@ -277,6 +277,10 @@ class Desk:
             self._prediction_log.put(prediction, done)
         except UnavailableError as error:
             done(error)
+
+
+def _unheard(job: Job) -> None:
+    """Nobody waits for this job."""
 
 
 def shadow_of(job: Job, served: Loaded, *, twin: str) -> Prediction:

@@ -99,7 +99,7 @@ class InferenceCore(Protocol):
     def begin(self) -> None:
         """A call begins; it must :meth:`end`."""
 
-    def admit(self, headers: Sequence[tuple[bytes, bytes]], scope: Scope | None, address: str) -> Any:
+    def admit(self, headers: list[tuple[bytes, bytes]], scope: Scope | None, address: str) -> Any:
         """Let a caller in; names of headers are in lower case. No scope is asked for what anybody may see.
 
         Raises:
