@@ -51,6 +51,8 @@ def save(library: str, model: Any, folder: Path, inputs: Any = None, outputs: An
 
         if inputs is not None:
             options["signature"] = infer_signature(inputs, outputs)
+        if library == "sklearn":
+            options = {"serialization_format": "cloudpickle"} | options
         importlib.import_module(f"mlflow.{library}")
         getattr(mlflow, library).save_model(model, path=str(folder), pip_requirements=[library], **options)
     return folder

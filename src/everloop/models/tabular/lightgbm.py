@@ -113,7 +113,7 @@ def look(folder: Path, mlmodel: MlModel, *, allow_pickle: bool) -> Recognized:
         outputs = (value_output(name),) if classes is None else label_outputs(name, classes)
     given = mlmodel.signature
     columns = given.columns if given else _own_columns(header_of(text))
-    signature = Signature(columns, given.tensors if given else (), outputs)
+    signature = msgspec.structs.replace(given or Signature(), columns=columns, outputs=outputs)
     BoosterPredictor(text, signature)
     return Recognized("lightgbm", signature, {"file": file})
 

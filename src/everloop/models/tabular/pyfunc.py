@@ -6,6 +6,8 @@ copies it, some 1 to 2 ms a request.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,10 @@ def outputs_of(answer: Any, names: list[str], n: int) -> dict[str, NDArray[Any]]
 
 def load(folder: Path, signature: Signature, options: Mapping[str, Any]) -> PyfuncPredictor:
     """The model of a bundle that MLflow can load; ``options["folder"]`` names its folder within."""
-    import mlflow.pyfunc  # seconds and 200 MB: for such models alone
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "true")  # MLflow reads them while it is imported
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own use of what its dependencies have deprecated
+        import mlflow.pyfunc  # seconds and 200 MB: for such models alone
 
-    return PyfuncPredictor(mlflow.pyfunc.load_model(str(folder / options.get("folder", "."))), signature)
+        return PyfuncPredictor(mlflow.pyfunc.load_model(str(folder / options.get("folder", "."))), signature)
