@@ -81,6 +81,20 @@ def merged(line: list[tuple[int, int, str]]) -> list[tuple[int, str]]:
     return [(start, arm) for place, (start, _, arm) in enumerate(line) if place == 0 or line[place - 1][2] != arm]
 
 
+def test_every_version_draws_the_same() -> None:
+    """Workers of two versions answer side by side while one replaces the other; these values never change."""
+    history = [
+        {"a": 0.6, "b": 0.3, "c": 0.1},
+        {"a": 0.5, "b": 0.2, "c": 0.3},
+        {"a": 0.55, "b": 0.2, "c": 0.05, "d": 0.2},
+    ]
+    assert merged(owner_by_point(history)) == [
+        (0, "a"), (550_000, "d"), (600_000, "b"), (800_000, "d"), (900_000, "c"), (950_000, "d"),
+    ]  # fmt: skip
+    drawn = split(*history)
+    assert "".join(drawn.assign(f"unit {n}") for n in range(40)) == "daadbdddaababbacadbaadcababbbaaabaaaaabd"
+
+
 def test_units_stay_where_they_are_and_shares_are_kept() -> None:
     drawn = split({"a": 0.7, "b": 0.2, "c": 0.1})
     units = [f"S{number % 10}/item/{number}" for number in range(20_000)]
