@@ -20,6 +20,7 @@ _PARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0
 _MEMBER = re.compile(rb"[ \t]*(?:[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,256})?[ \t]*")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 _MOST_MEMBERS, _MOST_STATE = 32, 512
+_NOT_ZERO = 1 << 64 | 1  # an id of zeros is not valid, of a trace or of a span
 
 
 class Trace:
@@ -79,11 +80,11 @@ def begin_trace(headers: list[tuple[bytes, bytes]]) -> Trace:
             states.append(value)
         elif name == b"x-request-id":
             request_ids.append(value)
-    span_id = _new_id(64)
+    fresh = f"{_random.getrandbits(192) | _NOT_ZERO:048x}"
+    trace_id, span_id = fresh[:32], fresh[32:]
+    parent_id, is_sampled, state = "", None, ""
     parent = _parse_parent(parents[0]) if len(parents) == 1 else None
-    if parent is None:
-        trace_id, parent_id, is_sampled, state = _new_id(128), "", None, ""
-    else:
+    if parent is not None:
         trace_id, parent_id, is_sampled = parent
         state = _parse_state(b",".join(states)) if states else ""
     request_id = trace_id
@@ -109,7 +110,3 @@ def _parse_state(value: bytes) -> str:
         return ""
     names = [member.strip().partition(b"=")[0] for member in members if member.strip()]
     return value.decode("ascii") if len(names) == len(set(names)) else ""
-
-
-def _new_id(bits: int) -> str:
-    return f"{_random.getrandbits(bits) or 1:0{bits // 4}x}"
