@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -26,7 +25,7 @@ from everloop.serve.gate import Gate
 from everloop.serve.invocations.routes import scoring_routes
 from everloop.serve.loading import Loaded
 from everloop.serve.metrics import CONTENT_TYPE, Metrics
-from everloop.serve.openapi import describe_api
+from everloop.serve.playground.routes import playground_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
 from everloop.serve.v2.grpc_server import GrpcBounds, GrpcServer, start_grpc
@@ -66,7 +65,7 @@ def build_app(
     routes = [
         route(service, "/", _overview, is_bounded=False),
         route(service, "/metrics", _metrics, is_bounded=False),
-        route(service, "/openapi.json", _openapi, is_bounded=False),
+        *playground_routes(service),
         *forecasting_routes(service),
         *inference_routes(service),
         *scoring_routes(service),
@@ -137,7 +136,7 @@ async def _overview(service: Service, request: Request) -> Response:
             "everloop": __version__,
             "ready": serving.champion is not None,
             "releases": {role: _described(served) for role, served in roles.items() if served is not None},
-            "links": ["/v1/forecast", "/v2", "/invocations", "/metrics", "/openapi.json"],
+            "links": ["/v1/forecast", "/v2", "/invocations", "/metrics", "/openapi.json", "/try"],
         }
     )
 
@@ -157,7 +156,3 @@ def _described(served: Loaded) -> dict[str, Any]:
 
 async def _metrics(service: Service, request: Request) -> Response:
     return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
-
-
-async def _openapi(service: Service, request: Request) -> Response:
-    return Response(msgspec.json.encode(describe_api(service.project.name)), media_type="application/json")
