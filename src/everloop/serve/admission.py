@@ -82,7 +82,8 @@ class Admission:
         self._journal = Journal(project.settings, project.root)
         self._spans: Spans | None = open_spans(project.settings)
         self._is_journaled = project.settings.access.log != "off"
-        self._is_traced = self._spans is not None or self._is_journaled
+        # of most requests no id is ever seen; those that end in an error get theirs when they are noted
+        self._is_traced = self._spans is not None or project.settings.access.log == "all"
 
     def is_public(self, path: bytes) -> bool:
         """Whether anybody may see a path."""
@@ -128,6 +129,10 @@ class Admission:
                     break
         return Visit(headers, caller, begin_trace(headers) if is_traced else None)
 
+    def refused(self, headers: Headers, status: int, seconds: float, *, route: str, method: str, error: str) -> None:
+        """Note a request that was not let in."""
+        self.leave(Visit(headers, NOBODY, None), status, seconds, route=route, method=method, error=error)
+
     def leave(
         self,
         visit: Visit,
@@ -141,14 +146,12 @@ class Admission:
         error: str = "",
     ) -> None:
         """Note how a request ended."""
-        trace = visit.trace
-        if trace is None or not self._is_traced:
-            return
         is_written = self._is_journaled and self._journal.is_wanted(status)
         if not is_written and self._spans is None:
             return
+        trace = visit.trace or begin_trace(list(visit.headers.items()))
         line = RequestLine(
-            at=time.time(),
+            at=time.time() - seconds,
             request_id=trace.request_id,
             trace_id=trace.trace_id,
             route=route,

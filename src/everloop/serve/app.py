@@ -76,9 +76,10 @@ def build_app(
         assert isinstance(error, HTTPException)
         status = error.status_code
         service.metrics.requests("other", _method(request), status).add()
-        return respond(
-            _routing_error(request, status, paths), headers=dict(error.headers or {}), path=request.scope["path"]
-        )
+        problem = _routing_error(request, status, paths)
+        headers, method = request.headers.raw, _method(request)
+        service.admission.refused(headers, status, 0.0, route="other", method=method, error=problem.code)
+        return respond(problem, headers=dict(error.headers or {}), path=request.scope["path"])
 
     async def failure(request: Request, error: Exception) -> Response:
         return respond(internal_error(), path=request.scope["path"])

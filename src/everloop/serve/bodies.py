@@ -22,18 +22,23 @@ BINARY = re.compile(JSON.pattern + "|application/octet-stream")
 TABLE = re.compile(JSON.pattern + "|text/csv")
 
 
-async def read_body(request: Request, *, most: int, kinds: re.Pattern[str] = JSON) -> bytes:
+async def read_body(
+    request: Request, *, most: int, kinds: re.Pattern[str] = JSON, is_type_needed: bool = False
+) -> bytes:
     """The body, of at most ``most`` bytes.
 
     Args:
         request: the request.
         most: the most bytes.
         kinds: the content types that are read.
+        is_type_needed: whether the request must name its type. A page of another site can make a visitor's browser
+            send to a server on loopback, but not with the type of JSON.
 
     Raises:
         RequestError: its content type is another, it is compressed, or is too long (seen while reading).
     """
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    given = request.headers.get("content-type", "" if is_type_needed else "application/json")
+    kind = given.partition(";")[0].strip().lower()
     if not kinds.fullmatch(kind):
         more = {BINARY: " or application/octet-stream", TABLE: " or text/csv"}.get(kinds, "")
         raise RequestError(

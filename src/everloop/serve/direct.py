@@ -121,14 +121,18 @@ class DirectRoute(ABC):
         self._in_flight.add(-1.0)
         seconds = time.perf_counter() - passage.started
         self._latency.observe(seconds)
-        if passage.visit is not None:
-            self._admission.leave(
-                passage.visit,
-                status,
-                seconds,
-                route=self._route,
-                method=self._method,
-                prediction=prediction,
-                release=release,
-                error=error,
-            )
+        visit = passage.visit
+        if visit is None:
+            headers = passage.exchange.headers
+            self._admission.refused(headers, status, seconds, route=self._route, method=self._method, error=error)
+            return
+        self._admission.leave(
+            visit,
+            status,
+            seconds,
+            route=self._route,
+            method=self._method,
+            prediction=prediction,
+            release=release,
+            error=error,
+        )

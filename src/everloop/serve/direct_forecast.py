@@ -94,6 +94,7 @@ class DirectForecast(DirectRoute):
                 return
             body = b'{"prediction_id":"%b",%b' % (prediction.id.encode(), entry.body)
             self.give(passage, b"content-type: application/json\r\n", body, prediction)
-            service.shadow.cast(ForecastQuery((key,)), kind="forecast", twin=prediction.id)
+            if prediction.role == "champion":
+                service.shadow.cast(ForecastQuery((key,)), kind="forecast", twin=prediction.id)
 
         service.log.put(prediction, done)

@@ -76,6 +76,7 @@ async def _admitted(
         address = request.client.host if request.client else ""
         request.state.visit = admission.admit(request.headers.raw, None if is_public else scope, address)
     except EverloopError as error:
+        request.state.error_code = error.code
         return respond(error, path=request.scope["path"])
     response = await _answer(service, request, handler, is_bounded=is_bounded)
     for name, value in request.state.visit.answer_pairs:
@@ -84,19 +85,23 @@ async def _admitted(
 
 
 def _leave(service: Service, request: Request, response: Response, seconds: float, path: str) -> None:
-    """Note how a request ended, for those that were let in."""
+    """Note how a request ended."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    if visit is not None:
-        service.admission.leave(
-            visit,
-            response.status_code,
-            seconds,
-            route=path,
-            method=request.method,
-            prediction=response.headers.get("x-everloop-prediction", ""),
-            release=response.headers.get("x-everloop-release", ""),
-            error=getattr(request.state, "error_code", ""),
-        )
+    code, error = response.status_code, getattr(request.state, "error_code", "")
+    if visit is None:
+        headers = request.headers.raw
+        service.admission.refused(headers, code, seconds, route=path, method=request.method, error=error)
+        return
+    service.admission.leave(
+        visit,
+        code,
+        seconds,
+        route=path,
+        method=request.method,
+        prediction=response.headers.get("x-everloop-prediction", ""),
+        release=response.headers.get("x-everloop-release", ""),
+        error=error,
+    )
 
 
 async def _answer(service: Service, request: Request, handler: Handler, *, is_bounded: bool) -> Response:

@@ -129,7 +129,7 @@ async def _respond(service: Service, request: Request, query: ForecastQuery) -> 
 
 
 async def _post_outcomes(service: Service, request: Request) -> Response:
-    body = decode(await read_body(request, most=service.settings.max_body_bytes), _OUTCOMES)
+    body = decode(await read_body(request, most=service.settings.max_body_bytes, is_type_needed=True), _OUTCOMES)
     champion = service.host.serving.champion
 
     def tell() -> Told:

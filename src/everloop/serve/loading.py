@@ -43,7 +43,8 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
         return load_served(project, store, wanted, opened=release)
     try:
         predictor = load_predictor_of(release, allow_pickle=is_pickle_allowed(project, store, wanted.release))
-        return ServedRows.of(release, predictor, _examples(release, signature))
+        most = project.settings.access.max_rows
+        return ServedRows.of(release, predictor, _examples(release, signature), max_rows=most)
     except EverloopError:
         raise
     except Exception as error:

@@ -80,9 +80,13 @@ class Metrics:
 
     Args:
         folder: where all workers keep their numbers; ``None`` for one worker.
+
+    Attributes:
+        is_shared: whether there are several workers.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
+        self.is_shared = folder is not None
         self.tally = tally = Tally(FAMILIES, folder=folder)
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(tally)

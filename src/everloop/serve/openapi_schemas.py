@@ -97,12 +97,16 @@ class InferBody(msgspec.Struct):
         outputs: the outputs wanted, in order; all of them by default.
         parameters: the model's own; and ``binary_data_output``, for outputs as binary data.
         id: given back in the answer.
+        model_name: the same as in the path, for clients that repeat it; not looked at.
+        model_version: the same.
     """
 
     inputs: list[InferInput]
     id: str | None = None
     parameters: dict[str, Any] = {}
     outputs: list[InferOutput] | None = None
+    model_name: str | None = None
+    model_version: str | None = None
 
 
 class InferTensor(msgspec.Struct):

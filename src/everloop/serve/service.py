@@ -79,7 +79,7 @@ class Service:
         self.answerer = Answerer(project, store, clock)
         self.log = PredictionLog(project, store, clock, watcher=self.metrics)
         self.shadow = Shadow(self.host, self.answerer, self.log, self.metrics)
-        pool = AbandoningPool(_THREADS, most_waiting=settings.max_waiting, on_exhausted=_end_process)
+        pool = AbandoningPool(_THREADS, most_waiting=settings.max_waiting, on_exhausted=self._exhausted)
         self.guard = Guard(seconds=settings.model_timeout_seconds, pool=pool, watcher=self.metrics)
         self.desk = Desk(self.guard, self.log, self.metrics, clock, max_batch=settings.max_batch)
         self.in_flight = 0
@@ -183,7 +183,8 @@ class Service:
         answered = await self.guard.answer(choice.chain, compute, is_short=count <= _SHORT_SERIES)
         answer, prediction = answered.value
         await self.keep(prediction)
-        self.shadow.cast(query, kind=kind, twin=answer.prediction_id)
+        if prediction.role == "champion":
+            self.shadow.cast(query, kind=kind, twin=answer.prediction_id)
         return _marked(answer, answered, choice)
 
     async def score(self, query: RowQuery, *, choice: Choice) -> tuple[dict[str, list[Any]], Prediction, str]:
@@ -204,7 +205,8 @@ class Service:
         answered = await self.guard.answer(choice.chain, compute, is_short=query.rows <= _SHORT_SERIES)
         scored, prediction = answered.value
         await self.keep(prediction)
-        self.shadow.cast(query, kind="invocations", twin=prediction.id)
+        if prediction.role == "champion":
+            self.shadow.cast(query, kind="invocations", twin=prediction.id)
         return scored, prediction, answered.reason
 
     async def predict(self, job: Job) -> Job:
@@ -231,8 +233,9 @@ class Service:
 
     def shadow_rows(self, job: Job) -> None:
         """Have the challenger answer a job too, if there is one; never waits, never raises."""
-        if job.prediction is not None and self.host.serving.challenger is not None:
-            self.shadow.cast(job, kind=job.kind, twin=job.prediction.id)
+        prediction = job.prediction
+        if prediction is not None and prediction.role == "champion" and self.host.serving.challenger is not None:
+            self.shadow.cast(job, kind=job.kind, twin=prediction.id)
 
     async def keep(self, prediction: Prediction) -> None:
         """Store a prediction before it is given.
@@ -262,6 +265,11 @@ class Service:
                 f"{self.in_flight} requests are being answered already",
                 hint="try again in a moment; serve.max_waiting and serve.workers set the bounds",
             )
+
+    def _exhausted(self) -> None:
+        """Too many threads hang in a model: drain and end, where a supervisor starts another worker then."""
+        if self.metrics.is_shared:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Watcher:
@@ -358,8 +366,3 @@ def _first_row(rows: Rows, signature: Signature) -> dict[str, list[Any]]:
 def _plain(value: float) -> float | int:
     """A whole number without its point: store 5 is the unit ``"5"``, however it came."""
     return int(value) if value.is_integer() else value
-
-
-def _end_process() -> None:
-    """Too many threads hang in a model: drain and end; the supervisor starts another worker."""
-    os.kill(os.getpid(), signal.SIGTERM)

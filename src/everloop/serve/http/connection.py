@@ -9,7 +9,6 @@ sweep over all connections looks at them each second.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -371,10 +370,12 @@ class Connection(asyncio.Protocol):
     # refusals
 
     def _check_length(self, value: bytes) -> None:
-        with contextlib.suppress(ValueError):  # what is no number the parser refuses itself
+        try:
             size = int(value)
-            if size > self._bounds.body_bytes:
-                self._refuse_body(size)
+        except ValueError:
+            return  # the parser refuses what is no number
+        if size > self._bounds.body_bytes:
+            self._refuse_body(size)
 
     def _refuse_body(self, size: int) -> None:
         most = self._bounds.body_bytes

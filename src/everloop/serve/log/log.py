@@ -22,6 +22,7 @@ from typing import Protocol
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.project import Project
+from everloop.serve.log.checkpoint import Checkpointer
 from everloop.serve.log.mover import Mover
 from everloop.serve.log.records import Record, record_of
 from everloop.serve.log.sinks import SinkBusyError, open_sink
@@ -93,6 +94,9 @@ class PredictionLog:
         self._is_instant = self._sink.is_instant
         self._spool = Spool(project.home / "spool", clock, most=settings.spool_bytes)
         self._mover = Mover(project, store, clock, self._spool, on_back=self._back_soon)
+        url = store.engine.url
+        is_sqlite = url.get_backend_name() == "sqlite"
+        self._checkpointer = Checkpointer(str(url.database)) if is_sqlite else None
         self._gathered: list[_Entry] = []
         self._handed: SimpleQueue[list[_Entry] | None] = SimpleQueue()
         self._outstanding: list[tuple[float, list[_Entry]]] = []
@@ -107,6 +111,8 @@ class PredictionLog:
         self._loop = loop
         self._thread.start()
         self._mover.start()
+        if self._checkpointer is not None:
+            self._checkpointer.start()
 
     def close(self) -> None:
         """Store what waits, and stop; what the store does not take in time stays in the buffer on disk."""
@@ -123,6 +129,8 @@ class PredictionLog:
         if self._thread.is_alive() and left:
             self._keep_on_disk(left)
         self._mover.close()
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         if not self._thread.is_alive():
             self._sink.close()
         self._spool.turn()

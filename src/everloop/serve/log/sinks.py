@@ -120,6 +120,7 @@ class SqliteSink:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA synchronous = {'FULL' if self._fsync else 'NORMAL'}")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see checkpoint.py
         self._connection = connection
         return connection
 

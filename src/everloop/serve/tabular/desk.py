@@ -102,6 +102,25 @@ class Job:
         """What the caller must know beside the numbers."""
         return (self.choice.note,) if self.choice.note else ()
 
+
+class _Call:
+    """One call of a model for one or several jobs."""
+
+    __slots__ = ("begun", "chain", "is_short", "jobs", "outputs", "parameters", "rows")
+
+    def __init__(self, jobs: list[Job], begun: float) -> None:
+        first = jobs[0]
+        self.jobs = jobs
+        self.begun = begun
+        self.rows = first.rows if len(jobs) == 1 else join_rows([job.rows for job in jobs])
+        self.parameters = first.parameters
+        self.outputs = first.outputs
+        # nobody stands in for a batch: when it fails, each of its jobs is asked alone, and has its own line
+        chain = first.choice.chain
+        self.chain = chain if len(jobs) == 1 else chain[:1]
+        served = first.choice.served
+        self.is_short = isinstance(served, ServedRows) and served.pace.seconds(self.rows.n) <= _INLINE_SECONDS
+
     def compute(self, attempt: Attempt) -> Outputs:
         """The outputs of one of those who may answer.
 
@@ -134,29 +153,28 @@ class Desk:
 
     def submit(self, job: Job) -> None:
         """Take a job; on the event loop. Nothing is raised: what goes wrong reaches ``job.finish``."""
-        batch = self._batch_of(job.choice)
+        served = job.choice.served
+        batch = self._batch_of(served)
         if batch <= 1 or job.rows.n >= batch or job.parameters or job.outputs:
             self._answer([job])
             return
-        gathered = self._gathered.get(job.choice)
+        gathered = self._gathered.get(served)
         if gathered is not None:
             gathered.append(job)
             return
-        self._gathered[job.choice] = [job]
-        if job.choice not in self._asked:
-            asyncio.get_running_loop().call_soon(self._flush, job.choice)
+        self._gathered[served] = [job]
+        if served not in self._asked:
+            asyncio.get_running_loop().call_soon(self._flush, served)
 
-    def _batch_of(self, choice: Choice) -> int:
-        served = choice.served
+    def _batch_of(self, served: Loaded) -> int:
         return min(served.pace.batch, self._max_batch) if isinstance(served, ServedRows) else 1
 
-    def _flush(self, choice: Choice) -> None:
+    def _flush(self, served: Loaded) -> None:
         """Ask for what was gathered, in as many batches as it makes."""
-        jobs = self._gathered.pop(choice, [])
+        most = self._batch_of(served)
         batch: list[Job] = []
         size = 0
-        most = self._batch_of(choice)
-        for job in jobs:
+        for job in self._gathered.pop(served, []):
             if batch and size + job.rows.n > most:
                 self._answer(batch)
                 batch, size = [], 0
@@ -166,66 +184,53 @@ class Desk:
             self._answer(batch)
 
     def _answer(self, jobs: list[Job]) -> None:
-        """Ask for jobs of one choice together: at once where the model is quick, in a thread where it is not."""
-        first = jobs[0]
+        """Ask for jobs of one release together: at once where the model is quick, in a thread where it is not."""
         begun = time.perf_counter()
         observe = self._metrics.queue.observe
         for job in jobs:
             observe(begun - job.started)
-        if len(jobs) == 1:
-            rows, compute = first.rows, first.compute
-        else:
-            rows = join_rows([job.rows for job in jobs])
-            parameters, outputs = first.parameters, first.outputs
-
-            def compute(attempt: Attempt) -> Outputs:
-                return _ask(attempt, rows, parameters, outputs)
-
-        is_short = _seconds(first, rows.n) <= _INLINE_SECONDS
+        call = _Call(jobs, begun)
         rest: Rest | None = None
-        if is_short:
+        if call.is_short:
             try:
-                now = self._guard.answer_now(first.choice.chain, compute)
+                now = self._guard.answer_now(call.chain, call.compute)
             except Exception as error:
                 self._failed(jobs, error)
                 return
             if not isinstance(now, Rest):
-                self._computed(jobs, rows.n, now, begun)
+                self._computed(call, now)
+                return
+            if len(jobs) > 1 and now.reason:
+                self._one_by_one(jobs)
                 return
             rest = now
-        work = self._answer_later(jobs, rows.n, compute, rest, begun=begun, is_short=is_short)
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(self._answer_later(call, rest))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
 
-    async def _answer_later(
-        self,
-        jobs: list[Job],
-        n: int,
-        compute: Callable[[Attempt], Outputs],
-        rest: Rest | None,
-        *,
-        begun: float,
-        is_short: bool,
-    ) -> None:
-        choice = jobs[0].choice
-        self._asked.add(choice)
+    async def _answer_later(self, call: _Call, rest: Rest | None) -> None:
+        served = call.jobs[0].choice.served
+        self._asked.add(served)
         try:
-            answered = await self._guard.answer(choice.chain, compute, rest, is_short=is_short)
+            answered = await self._guard.answer(call.chain, call.compute, rest, is_short=call.is_short)
         except Exception as error:
-            self._failed(jobs, error)
+            self._failed(call.jobs, error)
         else:
-            self._computed(jobs, n, answered, begun)
+            self._computed(call, answered)
         finally:
-            self._asked.discard(choice)
-            if choice in self._gathered:
-                self._flush(choice)
+            self._asked.discard(served)
+            if served in self._gathered:
+                self._flush(served)
+
+    def _one_by_one(self, jobs: list[Job]) -> None:
+        """One bad request must not cost its neighbours their answers: each is asked alone."""
+        for job in jobs:
+            self._answer([job])
 
     def _failed(self, jobs: list[Job], error: Exception) -> None:
-        """Nobody could answer. One bad request must not cost its neighbours their answers: each is asked alone."""
+        """Nobody could answer."""
         if len(jobs) > 1:
-            for job in jobs:
-                self._answer([job])
+            self._one_by_one(jobs)
             return
         if not isinstance(error, EverloopError):
             _log.error("a model of rows failed", exc_info=error)
@@ -233,10 +238,10 @@ class Desk:
         jobs[0].error = error
         jobs[0].finish(jobs[0])
 
-    def _computed(self, jobs: list[Job], n: int, answered: Answered[Outputs], begun: float) -> None:
+    def _computed(self, call: _Call, answered: Answered[Outputs]) -> None:
         now = time.perf_counter()
-        metrics = self._metrics
-        metrics.predict.observe(now - begun)
+        metrics, jobs, n = self._metrics, call.jobs, call.rows.n
+        metrics.predict.observe(now - call.begun)
         metrics.batch.observe(n)
         metrics.rows.add(n)
         if len(jobs) == 1:
@@ -309,12 +314,6 @@ def shadow_of(job: Job, served: Loaded, *, twin: str) -> Prediction:
         twin=twin,
         response=pack_rows(outputs),
     )
-
-
-def _seconds(job: Job, rows: int) -> float:
-    """What a call with so many rows should take."""
-    served = job.choice.served
-    return served.pace.seconds(rows) if isinstance(served, ServedRows) else float("inf")
 
 
 _INLINE_SECONDS = 0.01

@@ -70,20 +70,24 @@ class ServedRows:
     cutoff: None = None
 
     @classmethod
-    def of(cls, release: Release, predictor: Predictor, examples: Rows | None = None) -> ServedRows:
+    def of(
+        cls, release: Release, predictor: Predictor, examples: Rows | None = None, *, max_rows: int | None = None
+    ) -> ServedRows:
         """What a loaded model can be asked, after a few calls to it.
 
         Args:
             release: the bundle.
             predictor: the model.
             examples: rows that it should be able to answer; made up from the signature by default.
+            max_rows: the most rows of one request.
 
         Raises:
             ModelError: it cannot answer its own examples.
         """
         rows = examples if examples is not None and examples.n else made_up_rows(predictor.signature)
+        decoder = compile_signature(predictor.signature, max_rows=max_rows)
         pace = measure_pace(predictor, rows, is_real=examples is not None)
-        return cls(release, predictor, predictor.signature, compile_signature(predictor.signature), pace)
+        return cls(release, predictor, predictor.signature, decoder, pace)
 
     @property
     def wanted(self) -> Wanted:

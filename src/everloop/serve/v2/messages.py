@@ -44,12 +44,14 @@ class InferOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class InferBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An inference request."""
+    """An inference request; some clients repeat what the path says, the model and its version."""
 
     inputs: list[InferInput]
     id: str | None = None
     parameters: dict[str, Any] = {}
     outputs: list[InferOutput] | None = None
+    model_name: str | None = None
+    model_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
