@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from everloop.serve.openapi import describe_api
-
-CHECKS = (
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-    "unsupported_method",
-)
 
 
 def check_valid(document: dict[str, Any]) -> None:
@@ -75,12 +67,17 @@ def test_a_model_of_rows(shop: Any) -> None:
 
 
 @pytest.mark.parametrize("which", ["server", "shop"])
-def test_another_tool_finds_no_request_that_it_does_not_hold_for(which: str, request: pytest.FixtureRequest) -> None:
+def test_another_tool_finds_no_request_that_it_does_not_hold_for(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     served = request.getfixturevalue(which)
     url = str(served.base_url) if which == "server" else served.url
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url.rstrip('/')}/openapi.json"]
-    flags = ["--max-examples=8", "--seed=7", "--generation-database=none", "--no-color", "--suppress-health-check=all"]
-    checks = f"--checks={','.join(CHECKS)}"
-    done = subprocess.run([*command, *flags, checks], capture_output=True, text=True, timeout=100, check=False)
+    flags = ["--max-examples=3", "--seed=7", "--generation-database=none", "--no-color", "--suppress-health-check=all"]
+    # no schema can say which series, columns and versions there are
+    checks = ["--checks=all", "--exclude-checks=positive_data_acceptance"]
+    done = subprocess.run(
+        [*command, *flags, *checks], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
