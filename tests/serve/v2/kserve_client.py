@@ -7,17 +7,12 @@ import json
 import sys
 import warnings
 
-warnings.simplefilter("ignore")
-
-try:
-    import numpy as np
-    from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
-except ImportError:
-    sys.exit(77)
-
 
 async def ask(rows: list[list[float]], url: str, grpc: str) -> dict[str, object]:
     """Everything by REST in JSON and binary form, and by gRPC."""
+    import numpy as np
+    from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
+
     client = InferenceRESTClient(RESTConfig(protocol="v2"))
 
     def request(values: object, *, is_binary: bool) -> InferRequest:
@@ -46,5 +41,10 @@ async def ask(rows: list[list[float]], url: str, grpc: str) -> dict[str, object]
     return told
 
 
-given = json.load(sys.stdin)
-print(json.dumps(asyncio.run(ask(given["rows"], given["url"], given["grpc"]))))
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    given = json.load(sys.stdin)
+    try:
+        print(json.dumps(asyncio.run(ask(given["rows"], given["url"], given["grpc"]))))
+    except ImportError:
+        sys.exit(77)
