@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 from datetime import datetime
 
 __all__ = ["new_id"]
+
+# seeded by the system for each process: an id must be unique, it is no secret
+_random = random.Random(os.urandom(32))
+os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 
 
 def new_id(now: datetime) -> str:
@@ -16,8 +21,8 @@ def new_id(now: datetime) -> str:
     '019b76da-a800'
     """
     millis = int(now.timestamp() * 1000)
-    value = (millis & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    bits = _random.getrandbits(74)
+    return (
+        f"{millis >> 16 & 0xFFFF_FFFF:08x}-{millis & 0xFFFF:04x}-7{bits & 0xFFF:03x}"
+        f"-{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26:012x}"
+    )

@@ -12,7 +12,7 @@ from everloop.data.panel import join_key
 from everloop.serve.admission import Visit
 from everloop.serve.direct import DirectRoute, Passage
 from everloop.serve.query import ForecastQuery
-from everloop.serve.served import Served, instant_of
+from everloop.serve.served import Served
 from everloop.serve.service import Service
 from everloop.store.facts import Prediction
 
@@ -77,8 +77,8 @@ class DirectForecast(DirectRoute):
             choice.role,
             "forecast",
             None,
-            instant_of(int(served.times[0])),
-            instant_of(int(served.times[snapshot.horizon - 1])),
+            snapshot.first_time,
+            snapshot.last_time,
             entry.request,
             entry.response,
             choice.unit,

@@ -20,6 +20,7 @@ from everloop.serve.log.log import PredictionLog
 from everloop.serve.query import ForecastQuery
 from everloop.serve.rows import RowQuery
 from everloop.serve.served import Served
+from everloop.serve.snapshot import SnapshotMaker
 from everloop.serve.tabular.desk import Job, shadow_of
 
 __all__ = ["Shadow", "ShadowWatcher"]
@@ -50,16 +51,25 @@ class Shadow:
         log: stores.
         watcher: told what became of each.
         most: how many may wait.
+        snapshots: where the challenger's base forecasts are, for those who have them.
     """
 
     def __init__(
-        self, host: Host, answerer: Answerer, log: PredictionLog, watcher: ShadowWatcher, *, most: int = 256
+        self,
+        host: Host,
+        answerer: Answerer,
+        log: PredictionLog,
+        watcher: ShadowWatcher,
+        *,
+        most: int = 256,
+        snapshots: SnapshotMaker | None = None,
     ) -> None:
         self._host = host
         self._answerer = answerer
         self._prediction_log = log
         self._watcher = watcher
         self._most = most
+        self._snapshots = snapshots
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -113,7 +123,8 @@ class Shadow:
         elif isinstance(job.query, RowQuery):
             _, prediction = self._answerer.score(job.query, challenger, about)
         else:
-            _, prediction = self._answerer.compute(job.query, challenger, about)
+            snapshot = self._snapshots.of(challenger) if self._snapshots is not None else None
+            _, prediction = self._answerer.compute(job.query, challenger, about, snapshot=snapshot)
         self._prediction_log.put_soon(prediction)
 
     @staticmethod

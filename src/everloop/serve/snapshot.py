@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -26,7 +27,7 @@ from everloop.models.asking import ask
 from everloop.models.forecaster import Forecast, ForecastRequest
 from everloop.serve.answers import forecast_rows
 from everloop.serve.query import Resolved, fitting_horizon, fitting_levels
-from everloop.serve.served import Served
+from everloop.serve.served import Served, instant_of
 from everloop.store.values import ForecastValues
 
 __all__ = ["Entry", "Snapshot", "SnapshotMaker", "take_snapshot"]
@@ -69,6 +70,8 @@ class Snapshot:
         lower: by level, likewise.
         upper: by level, likewise.
         notes: by series.
+        first_time: the instant of the first step.
+        last_time: that of the last one.
     """
 
     served: Served
@@ -78,6 +81,8 @@ class Snapshot:
     lower: dict[float, NDArray[np.float64]]
     upper: dict[float, NDArray[np.float64]]
     notes: tuple[tuple[str, ...], ...]
+    first_time: datetime
+    last_time: datetime
     _entries: OrderedDict[str, Entry] = field(default_factory=OrderedDict)
     _size: int = 0
 
@@ -165,7 +170,17 @@ def take_snapshot(project: Project, served: Served) -> Snapshot:
         alone = [asked(np.array([place])) for place in range(n)]
         together = _stacked(alone, levels)
         notes = [each.notes for each in alone]
-    return Snapshot(served, horizon, levels, together.mean, dict(together.lower), dict(together.upper), tuple(notes))
+    return Snapshot(
+        served,
+        horizon,
+        levels,
+        together.mean,
+        dict(together.lower),
+        dict(together.upper),
+        tuple(notes),
+        first_time=instant_of(int(served.times[0])),
+        last_time=instant_of(int(served.times[horizon - 1])),
+    )
 
 
 def _is_equal(together: Forecast, alone: Forecast, place: int) -> bool:

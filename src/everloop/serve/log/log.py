@@ -180,6 +180,8 @@ class PredictionLog:
         """Have a prediction stored that nobody waits for; from any thread. It is dropped when too many wait."""
 
         def put() -> None:
+            if self._is_closed:
+                return
             try:
                 self.put(prediction)
             except UnavailableError as error:

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
+import msgspec
 from numpy.typing import NDArray
 
 from everloop.core.clock import Clock
@@ -306,7 +306,7 @@ def shadow_of(job: Job, served: Loaded, *, twin: str) -> Prediction:
     check_finite(outputs)
     assert job.prediction is not None
     at = job.prediction.at
-    return replace(
+    return msgspec.structs.replace(
         job.prediction,
         id=new_id(at),
         release=served.release.digest,
