@@ -211,6 +211,35 @@ def test_the_short_way_equals_the_full_one(inputs: list[dict[str, Any]], signatu
         assert (short.code, short.message) == (full.code, full.message)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "code"),
+    [
+        (
+            [tensor("a", "INT64", [1], [0.5]), tensor("b", "FP64", [1], [1]), tensor("c", "FP64", [1], [1])],
+            "input_data",
+        ),
+        ([tensor("a", "INT8", [1], [300]), tensor("b", "FP64", [1], [1]), tensor("c", "FP64", [1], [1])], "input_data"),
+        (
+            [tensor("a", "INT8", [1], [None]), tensor("b", "FP64", [1], [1]), tensor("c", "FP64", [1], [1])],
+            "input_data",
+        ),
+        ([tensor("a", "FP64", [1], [1]), tensor("a", "FP64", [1], [1]), tensor("b", "FP64", [1], [1])], "input_twice"),
+    ],
+)
+def test_the_short_way_lets_nothing_wrong_through(inputs: list[dict[str, Any]], code: str) -> None:
+    assert refusal(compile_signature(NUMBERS), *inputs).code == code
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    for name, signature in (("a", NUMBERS), ("b", MIXED_NUMBERS)):
+        values = [[tensor("x", "INT64", [1], [number])] for number in (3, 3.0)]
+        single = compile_signature(Signature(columns=tuple(each for each in signature.columns if each.name == name)))
+        first, second = (
+            decoded(single, *inputs).matrix for inputs in [[each | {"name": name} for each in row] for row in values]
+        )
+        np.testing.assert_array_equal(first, second)  # type: ignore[arg-type]
+
+
 def test_tensor_signatures() -> None:
     one = compile_signature(Signature(tensors=(Tensor("image", "float32", (-1, 2, 2)),)))
     rows = decoded(one, tensor("whatever", "FP32", [1, 2, 2], [[[1, 2], [3, 4]]]))

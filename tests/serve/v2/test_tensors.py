@@ -82,6 +82,7 @@ def test_brain_floats_are_as_another_library_writes_them() -> None:
         ("UINT64", [1], "[-1]", "input_data"),
         ("UINT64", [1], "[18446744073709551616]", "input_data"),
         ("INT64", [1], "[1.5]", "input_data"),
+        ("INT64", [2], "[1, 1e30]", "input_data"),
         ("INT64", [1], "[null]", "input_data"),
         ("INT64", [1], "[true]", "input_data"),
         ("BOOL", [1], "[1]", "input_data"),
@@ -156,6 +157,15 @@ def test_any_bytes_are_a_tensor_or_refused(datatype: str, shape: list[int], cont
     assert list(array.shape) == shape
     if datatype != "BF16":
         assert binary_of(array) == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x01\x00\x00\x00ab", b"\x01\x00\x00\x00", b"\x01\x00\x00", b"", b"\x02\x00\x00\x00a"]
+)
+def test_texts_must_fill_their_bytes(content: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        from_binary("x", "BYTES", [1], memoryview(content), "x")
+    assert caught.value.code == "input_size"
 
 
 def test_outputs_that_are_no_numbers() -> None:

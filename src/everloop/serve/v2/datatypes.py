@@ -62,7 +62,7 @@ DATATYPES: dict[str, Datatype] = {
 }
 
 _BY_NUMPY = {(each.dtype.kind, each.dtype.itemsize): each for each in DATATYPES.values() if each.name != "BF16"}
-_ELEMENTS: dict[str, Any] = {"b": bool, "i": int, "f": float | None, "O": str}
+_ELEMENTS: dict[str, Any] = {"b": bool, "i": int | float, "f": float | None, "O": str}
 
 
 def find_datatype(name: str, path: str) -> Datatype:

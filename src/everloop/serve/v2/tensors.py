@@ -195,6 +195,7 @@ def _array(name: str, kind: Datatype, elements: list[Any], path: str) -> NDArray
         out[:] = elements
         return out
     if kind.kind == "i":
+        elements = _whole(name, kind, elements, path)
         for element in (min(elements), max(elements)) if elements else ():
             if not kind.low <= element <= kind.high:
                 raise RequestError(
@@ -212,6 +213,21 @@ def _array(name: str, kind: Datatype, elements: list[Any], path: str) -> NDArray
             )
         return wide.astype(kind.dtype)
     return np.array(elements, dtype=kind.dtype)
+
+
+def _whole(name: str, kind: Datatype, elements: list[Any], path: str) -> list[int]:
+    """Whole numbers as integers: JSON has one kind of number, so that 3.0 is one too."""
+    if float not in set(map(type, elements)):
+        return elements
+    for element in elements:
+        if element != element // 1:
+            raise RequestError(
+                "input_data",
+                f"{name!r}: {element!r:.40} is no {kind.name}",
+                hint=_HINTS["i"].format(kind.name),
+                path=path,
+            )
+    return [int(element) for element in elements]
 
 
 def _split(name: str, content: memoryview, size: int, path: str) -> list[bytes]:
