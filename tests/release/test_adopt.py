@@ -17,7 +17,7 @@ from everloop.core.project import Project, parse_settings
 from everloop.models.tabular.example import rows_of
 from everloop.models.tabular.signature import Column
 from everloop.release.adopt import Partition
-from everloop.release.bundle import examples_of, load_predictor_of, open_release
+from everloop.release.bundle import examples_of, is_pickle_trusted, load_predictor_of, open_release
 from everloop.release.promotion import promote
 from everloop.store.deployments import find_release, in_role
 from everloop.store.engine import Store, open_store
@@ -217,6 +217,23 @@ def test_a_bundle_that_was_only_copied_here_is_not_known(project: Project, store
             promote(other, strange, CLOCK, release.digest, reason="", actor="test")
     finally:
         strange.close()
+
+
+def test_a_pickled_release_is_trusted_by_its_digest_alone(project: Project, store: Store, tmp_path: Path) -> None:
+    ridge = pytest.importorskip("sklearn.linear_model").Ridge()
+    rows = frame().fillna(0.0)
+    source = save("sklearn", ridge.fit(rows, rows["price"]), tmp_path / "m", rows, np.zeros(200))
+    with pytest.raises(ModelError):
+        adopt(project, store, source)
+    release = adopt(project, store, source, allow_pickle=True, example=None)
+    assert release.manifest.is_pickled
+    with pytest.raises(ModelError):
+        load_predictor_of(release)
+    assert load_predictor_of(release, allow_pickle=True).flavor == "sklearn"
+    assert not is_pickle_trusted(project, release)
+    for name, is_trusted in ((release.digest[:12], True), (release.digest[:11], False), ("0" * 64, False)):
+        assert is_pickle_trusted(project_at(project.root, f"release.trusted_pickles=['{name}']"), release) == is_trusted
+    np.testing.assert_allclose(ask_pyfunc(release.folder, rows), ridge.predict(rows), rtol=1e-10)
 
 
 @pytest.mark.parametrize("damage", ["model.lgb", "MLmodel", "manifest.json"])

@@ -34,6 +34,7 @@ from everloop.release.card import write_card
 from everloop.release.code import copy_code
 from everloop.release.manifest import MANIFEST_FILE, Columns, Dataset, Field, Manifest, Provenance
 from everloop.release.registry import register
+from everloop.release.signing import sign_release, signing_key
 from everloop.store.deployments import ReleaseRow, add_release
 from everloop.store.engine import Store
 from everloop.store.events import record_event
@@ -212,6 +213,9 @@ def _write(
         manifest = msgspec.structs.replace(draft, files=digest_tree(folder), is_pickled=is_pickled)
         content = manifest.to_bytes()
         (folder / MANIFEST_FILE).write_bytes(content)
+        key = signing_key(project)
+        if key is not None:
+            sign_release(folder, key)
         name.append(digest_bytes(content))
     return open_release(project.releases / name[0], digest=name[0])
 

@@ -22,6 +22,7 @@ import msgspec
 from everloop.core.digest import digest_bytes, digest_json, digest_tree
 from everloop.core.errors import IntegrityError, ModelError, NotFoundError
 from everloop.core.objects import load_object
+from everloop.core.project import Project
 from everloop.models.forecaster import Forecaster
 from everloop.models.tabular.loading import load_predictor
 from everloop.models.tabular.predictor import Predictor
@@ -30,9 +31,11 @@ from everloop.release.signing import SIGNATURE_FILE, verify_signature
 
 __all__ = [
     "EXAMPLES_FILE",
+    "LEAST_DIGEST",
     "MODEL_FOLDER",
     "Release",
     "examples_of",
+    "is_pickle_trusted",
     "load_model",
     "load_predictor_of",
     "model_digest",
@@ -40,6 +43,8 @@ __all__ = [
 ]
 
 EXAMPLES_FILE = "examples.json"
+LEAST_DIGEST = 12
+"""A shorter beginning of a digest names no model that is trusted."""
 MODEL_FOLDER = "model"
 _REGISTRY_NOTE = "registered_model_meta"
 """What MLflow writes beside a model that it loads by its registered name: name and version, no code."""
@@ -162,6 +167,16 @@ def load_predictor_of(release: Release, *, allow_pickle: bool = False) -> Predic
         signature=manifest.signature,
         options=manifest.options,
         allow_pickle=allow_pickle,
+    )
+
+
+def is_pickle_trusted(project: Project, release: Release) -> bool:
+    """Whether the settings let code from a bundle run that this installation did not make."""
+    settings = project.settings.release
+    own = (release.digest, release.manifest.model_digest)
+    return settings.allow_pickle or any(
+        len(each) >= LEAST_DIGEST and any(digest.startswith(each) for digest in own)
+        for each in settings.trusted_pickles
     )
 
 

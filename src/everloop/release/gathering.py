@@ -21,6 +21,7 @@ from everloop.models.tabular.mlmodel import MLMODEL_FILE, MlModel, read_mlmodel,
 from everloop.models.tabular.recognized import Recognized
 from everloop.models.tabular.recognizing import recognize
 from everloop.models.tabular.signature import Signature
+from everloop.release.bundle import LEAST_DIGEST
 from everloop.release.environment import write_environment
 from everloop.release.manifest import MANIFEST_FILE
 
@@ -93,7 +94,8 @@ def gather(
     files = {name: digest for name, digest in digest_tree(folder).items() if name not in _NO_CONTENT}
     digest = digest_json(files)
     trusted = project.settings.release.trusted_pickles
-    may_run = allow_pickle or source in trusted or any(len(each) >= 12 and digest.startswith(each) for each in trusted)
+    is_known = any(len(each) >= LEAST_DIGEST and digest.startswith(each) for each in trusted)
+    may_run = allow_pickle or source in trusted or is_known
     if is_raw:
         return _gather_raw(folder, digest, example)
     mlmodel = read_mlmodel(folder)

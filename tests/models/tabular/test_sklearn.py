@@ -71,12 +71,10 @@ def test_a_pipeline_of_columns_gets_a_frame(tmp_path: Path, kind: str, model: An
     fresh = shop_rows(60, seed=5).replace({"shop": {"north": "unknown"}})
     rows = rows_of(fresh, predictor.signature)
     found = predictor.predict(rows, {})["prediction"]
-    np.testing.assert_array_equal(found, ask_pyfunc(folder, fresh))
-    alone = one_by_one(predictor, rows)["prediction"]
-    if predictor.is_exact_in_batch:
-        np.testing.assert_array_equal(alone, found)
-    else:
-        np.testing.assert_allclose(alone, found, rtol=1e-13)
+    # BLAS adds in another order for another layout or number of rows, in MLflow's hands too
+    compare = np.testing.assert_array_equal if predictor.is_exact_in_batch else _nearly
+    compare(found, ask_pyfunc(folder, fresh))
+    compare(one_by_one(predictor, rows)["prediction"], found)
     assert predictor.is_exact_in_batch == isinstance(model, HistGradientBoostingRegressor)
 
 
@@ -95,8 +93,8 @@ def test_numbers_alone_go_as_a_matrix(tmp_path: Path, model: Any, is_named: bool
     fresh = named(60, seed=5)
     rows = rows_of(fresh, predictor.signature)
     expected = pipeline.predict(fresh if is_named else fresh.to_numpy())
-    # threads of a forest add in any order: its own sums vary in their last bits
-    compare = np.testing.assert_array_equal if not isinstance(model, RandomForestRegressor) else _nearly
+    # threads of a forest add in any order, and BLAS in that of the layout: their own sums vary in the last bits
+    compare = np.testing.assert_array_equal if isinstance(model, HistGradientBoostingRegressor) else _nearly
     compare(predictor.predict(rows, {})["prediction"], expected)
     if predictor.is_exact_in_batch:
         both = predictor.predict(rows, {})["prediction"]
@@ -104,7 +102,7 @@ def test_numbers_alone_go_as_a_matrix(tmp_path: Path, model: Any, is_named: bool
 
 
 def _nearly(found: np.ndarray, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-13)
 
 
 def test_columns_of_32_bits_and_whole_numbers_keep_their_meaning(tmp_path: Path) -> None:
@@ -113,13 +111,13 @@ def test_columns_of_32_bits_and_whole_numbers_keep_their_meaning(tmp_path: Path)
     predictor = load(save("sklearn", model, tmp_path / "f", frame, model.predict(frame)), allow_pickle=True)
     fresh = named(40, seed=2).fillna(0.0)
     found = predictor.predict(rows_of(fresh, predictor.signature), {})["prediction"]
-    np.testing.assert_array_equal(found, model.predict(fresh.astype("float32")))
+    np.testing.assert_allclose(found, model.predict(fresh.astype("float32")), rtol=1e-4, atol=1e-5)
     assert predictor.signature.outputs[0].dtype == str(found.dtype) == "float32"
     whole = shop_rows(200, missing=0.0)[["people", "open"]]
     counted = LinearRegression().fit(whole, whole["people"])
     predictor = load(save("sklearn", counted, tmp_path / "i", whole, np.zeros(200)), allow_pickle=True)
     found = predictor.predict(rows_of(whole, predictor.signature), {})["prediction"]
-    np.testing.assert_array_equal(found, counted.predict(whole))
+    _nearly(found, counted.predict(whole))
 
 
 @pytest.mark.parametrize("labels", [["no", "yes"], [3, 5, 8]])
@@ -136,7 +134,7 @@ def test_a_classifier_gives_labels_and_probabilities(tmp_path: Path, labels: lis
     assert label.classes == probability.classes == tuple(labels)
     assert found["prediction"].dtype == np.dtype(label.dtype)
     np.testing.assert_array_equal(found["prediction"], ask_pyfunc(folder, fresh))
-    np.testing.assert_array_equal(found["probability"], model.predict_proba(fresh))
+    _nearly(found["probability"], model.predict_proba(fresh))
     assert list(predictor.predict(rows, {}, ("prediction",))) == ["prediction"]
 
 
@@ -161,7 +159,7 @@ def test_a_classifier_without_probabilities_and_several_targets(tmp_path: Path) 
     predictor = load(save("sklearn", both, tmp_path / "both", frame, both.predict(frame)), allow_pickle=True)
     assert predictor.signature.outputs[0].shape == (2,)
     found = predictor.predict(rows_of(frame, predictor.signature), {})["prediction"]
-    np.testing.assert_array_equal(found, both.predict(frame))
+    _nearly(found, both.predict(frame))
 
 
 def test_without_a_signature_the_training_data_tell(tmp_path: Path) -> None:
