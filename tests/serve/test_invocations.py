@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everloop.core.errors import RequestError
@@ -185,6 +185,7 @@ forms = st.dictionaries(
 
 
 @given(forms | trees, st.sampled_from([NUMBERS, PEOPLE, Signature(tensors=(Tensor("a", "float64", (-1, 2)),))]))
+@settings(deadline=None)
 def test_any_body_is_read_or_refused(body: Any, signature: Signature) -> None:
     try:
         rows = read(signature, body).rows
@@ -194,6 +195,7 @@ def test_any_body_is_read_or_refused(body: Any, signature: Signature) -> None:
 
 
 @given(st.text(alphabet='ab,"\n\r1.\x00', max_size=30))
+@settings(deadline=None)
 def test_any_csv_is_read_or_refused(text: str) -> None:
     try:
         rows = read(NUMBERS, text.encode(), "text/csv").rows

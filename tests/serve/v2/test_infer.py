@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everloop.core.errors import RequestError
@@ -161,6 +161,7 @@ bodies = nearly(
 
 
 @given(bodies, st.binary(max_size=30), st.none() | st.integers(-5, 5))
+@settings(deadline=None)
 def test_any_body_is_read_or_refused(body: Any, binary: bytes, off: int | None) -> None:
     head = json.dumps(body).encode()
     length = None if off is None else max(0, len(head) + off)
@@ -173,6 +174,7 @@ def test_any_body_is_read_or_refused(body: Any, binary: bytes, off: int | None) 
 
 
 @given(st.binary(max_size=80), st.none() | st.integers(0, 100))
+@settings(deadline=None)
 def test_any_bytes_are_refused(content: bytes, length: int | None) -> None:
     with pytest.raises(RequestError):
         decode_infer(content, DECODER, length)

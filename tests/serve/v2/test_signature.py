@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everloop.core.errors import RequestError
@@ -193,6 +193,7 @@ def requests(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @given(requests(), st.sampled_from([NUMBERS, MIXED_NUMBERS]))
+@settings(deadline=None)
 def test_the_short_way_equals_the_full_one(inputs: list[dict[str, Any]], signature: Signature) -> None:
     decoder = compile_signature(signature)
     body = json.dumps({"inputs": inputs}).encode()

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ def tensors(draw: st.DrawFn) -> tuple[str, NDArray[Any]]:
 
 
 @given(tensors(), st.booleans())
+@settings(deadline=None)
 def test_json_round_trip(tensor: tuple[str, NDArray[Any]], is_nested: bool) -> None:
     datatype, array = tensor
     data = msgspec.json.encode(json_of(array) if not is_nested else array.tolist())
@@ -49,6 +50,7 @@ def test_json_round_trip(tensor: tuple[str, NDArray[Any]], is_nested: bool) -> N
 
 
 @given(tensors())
+@settings(deadline=None)
 def test_binary_round_trip(tensor: tuple[str, NDArray[Any]]) -> None:
     datatype, array = tensor
     content = binary_of(array)
@@ -140,6 +142,7 @@ trees = st.recursive(leaves, lambda inner: st.lists(inner, max_size=4) | st.dict
 
 
 @given(st.sampled_from([*DATATYPES, "x"]), st.lists(st.integers(-2, 4) | st.integers(), max_size=4), trees)
+@settings(deadline=None)
 def test_any_json_is_a_tensor_or_refused(datatype: str, shape: list[int], tree: Any) -> None:
     try:
         array = read(datatype, shape, json.dumps(tree))
@@ -149,6 +152,7 @@ def test_any_json_is_a_tensor_or_refused(datatype: str, shape: list[int], tree: 
 
 
 @given(st.sampled_from(list(DATATYPES)), st.lists(st.integers(0, 4), max_size=3), st.binary(max_size=64))
+@settings(deadline=None)
 def test_any_bytes_are_a_tensor_or_refused(datatype: str, shape: list[int], content: bytes) -> None:
     try:
         array = from_binary("x", datatype, shape, memoryview(content), "x")
