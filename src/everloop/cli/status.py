@@ -16,7 +16,7 @@ from everloop.improve.triggers import next_due
 from everloop.loop.lease import LEASE
 from everloop.serve.address import read_address
 from everloop.store.alerts import open_alerts
-from everloop.store.deployments import find_release, in_role, latest_state
+from everloop.store.deployments import ReleaseRow, StateRow, find_release, in_role, latest_state
 from everloop.store.engine import Store
 from everloop.store.events import list_events
 from everloop.store.facts import count_facts
@@ -65,18 +65,11 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
         server = read_address(project).url
     except UnavailableError:
         server = None
-    return {
-        "project": {"name": project.name, "root": str(project.root)},
+    is_forecast = project.settings.project.task == "forecasting"
+    record = {
+        "project": {"name": project.name, "task": project.settings.project.task, "root": str(project.root)},
         "data": asdict(dataset) if dataset else None,
-        "champion": None
-        if row is None
-        else {
-            "release": row.digest,
-            "candidate": row.candidate,
-            "made": row.created_at,
-            "wape": (row.metrics.get("candidate") or {}).get("wape"),
-            "serves data until": state.cutoff if state else row.cutoff,
-        },
+        "champion": None if row is None else _champion(row, state, is_forecast=is_forecast),
         "trial": None if trial is None else {"challenger": trial.challenger, "since": trial.started_at},
         "facts": facts,
         "last training": None if last is None else last["at"],
@@ -87,8 +80,27 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
         "server": server,
         "alerts": alerts,
         "last_events": events,
-        "next": _next(dataset is not None, champion is not None, server is not None),
+        "next": _next(dataset is not None, champion is not None, server is not None)
+        if is_forecast
+        else _next_of_rows(champion is not None, server is not None),
     }
+    # a model of rows was trained elsewhere: there is no table, and nothing trains it here
+    foreign = () if is_forecast else ("data", "last training", "next training")
+    return {name: value for name, value in record.items() if name not in foreign}
+
+
+def _champion(row: ReleaseRow, state: StateRow | None, *, is_forecast: bool) -> dict[str, Any]:
+    tree: dict[str, Any] = {"release": row.digest, "candidate": row.candidate, "made": row.created_at}
+    if is_forecast:
+        tree["wape"] = (row.metrics.get("candidate") or {}).get("wape")
+        tree["serves data until"] = state.cutoff if state else row.cutoff
+    return tree
+
+
+def _next_of_rows(has_champion: bool, has_server: bool) -> str:
+    if not has_champion:
+        return "everloop adopt MODEL  (then: everloop promote DIGEST)"
+    return "everloop traffic  (who answers what)" if has_server else "everloop serve"
 
 
 def _next(has_data: bool, has_champion: bool, has_server: bool) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-import msgspec
-
 from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
+from everloop.models.tabular.example import rows_of
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
-from everloop.release.bundle import Release, examples_of, load_predictor_of, open_release
-from everloop.serve.invocations.decode import decode_invocations
+from everloop.release.bundle import Release, examples_of, is_pickle_trusted, load_predictor_of, open_release
+from everloop.release.signing import trusted_keys
 from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served
 from everloop.serve.tabular.served import ServedRows
-from everloop.serve.v2.signature import compile_signature
 from everloop.store.engine import Store
 
 __all__ = ["Loaded", "load_release"]
@@ -36,13 +34,15 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
         IntegrityError: a file is not what its digest says, or the signature is not one that is trusted.
         ModelError: the model cannot be loaded, or cannot answer.
     """
-    trusted = [project.root / each for each in project.settings.release.trusted_keys]
-    release = opened or open_release(project.releases / wanted.release, digest=wanted.release, trusted_keys=trusted)
+    release = opened or open_release(
+        project.releases / wanted.release, digest=wanted.release, trusted_keys=trusted_keys(project)
+    )
     signature = release.manifest.signature
     if signature is None:
         return load_served(project, store, wanted, opened=release)
     try:
-        predictor = load_predictor_of(release, allow_pickle=is_pickle_allowed(project, store, wanted.release))
+        is_allowed = is_pickle_trusted(project, release) or is_pickle_allowed(project, store, wanted.release)
+        predictor = load_predictor_of(release, allow_pickle=is_allowed)
         most = project.settings.access.max_rows
         return ServedRows.of(release, predictor, _examples(release, signature), max_rows=most)
     except EverloopError:
@@ -60,7 +60,4 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
 def _examples(release: Release, signature: Signature) -> Rows | None:
     """The bundle's own example rows."""
     columns = examples_of(release)
-    if not columns:
-        return None
-    body = msgspec.json.encode({"inputs": columns})
-    return decode_invocations(body, compile_signature(signature)).rows
+    return rows_of(signature, columns) if columns else None
