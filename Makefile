@@ -32,6 +32,13 @@ help: ## what can be made
 	@$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r locks/dev.txt
 	@touch $@
 
+# KServe's client pins older versions of what MLflow needs, so it lives in an environment of its own; its test finds it
+# by EVERLOOP_KSERVE_PYTHON
+.venv/.kserve: .venv/.uv locks/kserve.txt
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv/kserve
+	@$(UV) pip install --quiet --python .venv/kserve/bin/python --require-hashes -r locks/kserve.txt
+	@touch $@
+
 setup: .venv/.dev ## install Everloop and its tools for development into .venv
 
 demo: .venv/.run ## see the whole loop at work on real sales
@@ -63,11 +70,13 @@ soak: .venv/.dev ## kill everything at random moments, for long
 
 lock: .venv/.uv ## pin the newest dependencies, with hashes
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		$(LOCKARGS) --group build --extra postgres pyproject.toml -o locks/run.txt
+		$(LOCKARGS) --group build --extra postgres -c locks/limits.txt pyproject.toml -o locks/run.txt
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		$(LOCKARGS) --group build --group dev --extra postgres -c locks/run.txt pyproject.toml -o locks/dev.txt
 	@echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header $(LOCKARGS) - -o locks/uv.txt
+	@echo 'kserve>=0.15' | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header $(LOCKARGS) - -o locks/kserve.txt
 
 clean: ## remove what was made here
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

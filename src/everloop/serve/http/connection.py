@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import httptools
-import msgspec
 
 from everloop.core.errors import EverloopError, RequestError, UnavailableError
+from everloop.serve.failures import error_content
 from everloop.serve.http.exchange import STATUS_LINES, ApplicationRun, Exchange
 
 __all__ = ["Bounds", "Connection", "Gate", "Handler"]
@@ -394,7 +394,7 @@ class Connection(asyncio.Protocol):
             self._current.is_kept = False
             self._waiting.clear()
             return
-        body = msgspec.json.encode(error.to_dict())
+        body = error_content(error, self._url)
         self._transport.write(
             b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (STATUS_LINES[status], self.default_headers(), len(body), body)
