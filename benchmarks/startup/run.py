@@ -18,7 +18,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,11 +32,14 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from project import HORIZON, SERIES, make_project  # type: ignore[import-not-found]  # beside this script
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from measuring.claims import claim_of  # the folder of all benchmarks is their common root
+from measuring.environments import make_environment
+from measuring.machine import describe_machine
+from measuring.ports import free_ports
+from startup.project import HORIZON, SERIES, make_project
 
 RESULTS = Path(__file__).parents[1] / "results" / "startup.json"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "everloop-benchmarks"
 PEER_VERSION = "1.7.1"
 # its worker process does not start with a newer uvloop
 PEER = (f"mlserver=={PEER_VERSION}", f"mlserver-lightgbm=={PEER_VERSION}", "uvloop<0.22")
@@ -131,8 +133,9 @@ def _everloop(folder: Path) -> Contender:
 
 def _mlserver(folder: Path, booster: Path) -> list[Contender]:
     """MLServer as it comes, and without its worker process, which starts sooner."""
-    python = _peer_environment()
-    if python is None:
+    environment = make_environment("mlserver", PEER)
+    if environment.python is None:
+        print(f"MLServer {environment.reason}", file=sys.stderr)
         return []
     features = int(
         next(line for line in booster.read_text().splitlines() if line.startswith("max_feature_idx=")).split("=")[1]
@@ -151,36 +154,20 @@ def _mlserver(folder: Path, booster: Path) -> list[Contender]:
         shape = [HORIZON, features + 1]  # as many rows as one series' forecast has steps
         data = np.zeros(shape).ravel().tolist()
         body = {"inputs": [{"name": "rows", "datatype": "FP64", "shape": shape, "data": data}]}
-        environment = {
+        variables = {
             "MLSERVER_HTTP_PORT": "{port}",
             "MLSERVER_GRPC_PORT": "{grpc}",
             "MLSERVER_METRICS_PORT": "{metrics}",
             "MLSERVER_PARALLEL_WORKERS": str(workers),
         }
-        command = [str(python.parent / "mlserver"), "start", str(place)]
-        contenders.append(Contender(name, command, "/v2/models/demand/infer", body, place, environment))
+        command = [environment.command("mlserver"), "start", str(place)]
+        contenders.append(Contender(name, command, "/v2/models/demand/infer", body, place, variables))
     return contenders
-
-
-def _peer_environment() -> Path | None:
-    """The Python of an environment that holds MLServer, made once; ``None`` where it cannot be made."""
-    folder = CACHE / f"mlserver-{PEER_VERSION}"
-    python = folder / "bin" / "python"
-    if not (folder / ".complete").is_file():
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PEER], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"MLServer cannot be installed: {error}", file=sys.stderr)
-            return None
-        (folder / ".complete").touch()
-    return python
 
 
 def _start(contender: Contender) -> Start:
     """Start a server, wait for its first prediction, and end it."""
-    ports = dict(zip(("port", "grpc", "metrics"), map(str, _free_ports(3)), strict=True))
+    ports = dict(zip(("port", "grpc", "metrics"), map(str, free_ports(3)), strict=True))
     command = [part.format(**ports) if "{" in part else part for part in contender.command]
     environment = {**os.environ, **{name: text.format(**ports) for name, text in contender.environment.items()}}
     with tempfile.TemporaryFile() as log:
@@ -209,15 +196,6 @@ def _start(contender: Contender) -> Start:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, on any address, all different."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("0.0.0.0", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def _wait_until(process: subprocess.Popen[bytes], look: Callable[[], bool]) -> None:
@@ -279,12 +257,7 @@ def _results(
     ]
     table += [{"what": name, "runs": len(runs), "seconds": round(median(runs), 4)} for name, runs in commands.items()]
     return {
-        "machine": {
-            "cpu": _cpu(),
-            "cores": os.cpu_count(),
-            "system": platform.platform(),
-            "load_before_and_after": [round(before, 1), round(os.getloadavg()[0], 1)],
-        },
+        "machine": describe_machine(before),
         "versions": {name: version(name) for name in ("everloop", "uvicorn", "starlette", "sqlalchemy", "numpy")}
         | {"python": platform.python_version(), "mlserver": PEER_VERSION},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -307,7 +280,7 @@ def _claims(
         claims.append(_ratio_claim("startup.mlserver_default", claim, peers["mlserver start"], own, at_least=3.0))
     else:
         claims.append(
-            _claim("startup.mlserver", "First prediction sooner than with MLServer, times", "x", 2.0, None, None)
+            claim_of("startup.mlserver", "First prediction sooner than with MLServer, times", "x", 2.0, None, None)
         )
     help_seconds, empty = commands["everloop --help"], commands["python -c pass"]
     claims.append(_ratio_claim(
@@ -315,10 +288,10 @@ def _claims(
     ))  # fmt: skip
     low, high = _interval(help_seconds)
     claims.append(
-        _claim("startup.help_seconds", "everloop --help", "s", 0.2, median(help_seconds), (low, high), is_most=True)
+        claim_of("startup.help_seconds", "everloop --help", "s", 0.2, median(help_seconds), (low, high), is_most=True)
     )
     claims.append(
-        _claim(
+        claim_of(
             "startup.light",
             f"heavy libraries imported by a server that has answered a LightGBM forecast (of {', '.join(HEAVY)})",
             "libraries",
@@ -346,7 +319,7 @@ def _ratio_claim(
     lower = np.median(random.choice(under, (2000, len(under))), axis=1)
     low, high = np.quantile(upper / lower, [0.025, 0.975])
     target = at_least if at_least is not None else at_most
-    return _claim(
+    return claim_of(
         name, claim, "x", target, median(over) / median(under), (low, high), is_most=at_least is None
     )  # fmt: skip
 
@@ -355,39 +328,6 @@ def _interval(seconds: list[float]) -> tuple[float, float]:
     random = np.random.default_rng(7)
     low, high = np.quantile(np.median(random.choice(seconds, (2000, len(seconds))), axis=1), [0.025, 0.975])
     return float(low), float(high)
-
-
-def _claim(
-    name: str,
-    claim: str,
-    unit: str,
-    target: float | None,
-    measured: float | None,
-    interval: tuple[float, float] | None,
-    *,
-    is_most: bool = False,
-) -> dict[str, Any]:
-    """A claim; it holds where the whole interval lies on the right side of the target."""
-    holds = False
-    if interval is not None and target is not None:
-        holds = bool(interval[1] <= target if is_most else interval[0] >= target)
-    return {
-        "id": name,
-        "claim": claim,
-        "unit": unit,
-        "target": target,
-        "measured": None if measured is None else round(measured, 3),
-        "interval": None if interval is None else [round(float(bound), 3) for bound in interval],
-        "holds": holds,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the benchmarks share: environments for peers, the machine they ran on, claims and their intervals."""

@@ -1,0 +1,1 @@
+"""How fast models are served, beside the servers that people use otherwise."""

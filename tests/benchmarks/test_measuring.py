@@ -1,0 +1,38 @@
+"""What the benchmarks compute from their measurements, and the files they wrote."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize("name", ["measuring.claims", "serving.load", "serving.ours"])
+def test_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_a_claim_holds_where_all_of_its_interval_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    claims = importlib.import_module("measuring.claims")
+    assert not claims.claim_of_rounds("a", "times", "x", 2.0, [1.9, 2.5, 2.6])["holds"]
+    assert claims.claim_of_rounds("a", "share", "x", 0.5, [0.4, 0.5], is_most=True)["holds"]
+    assert not claims.claim_of_rounds("a", "share", "x", 0.5, [0.4, 0.51], is_most=True)["holds"]
+    assert not claims.claim_of_rounds("a", "share", "x", 0.5, [], is_most=True)["holds"]
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_say_what_was_measured_where(path: Path) -> None:
+    results = json.loads(path.read_text(encoding="utf-8"))
+    assert {"machine", "date", "table"} <= set(results)
+    for claim in results.get("claims", []):
+        low, high = claim["interval"] or (None, None)
+        assert low is None or low <= claim["measured"] <= high
