@@ -32,6 +32,14 @@ def command(
         Path | None,
         typer.Option("--example", help="A CSV or JSON file with rows to ask; it names and types a file's columns."),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            metavar="OUTPUT=VALUE",
+            help="What is answered where the model fails; once for each output. Without it such a request is refused.",
+        ),
+    ] = None,
     allow_pickle: Annotated[
         bool, typer.Option("--allow-pickle", help="Let code from the model's files run, here and in servers.")
     ] = False,
@@ -51,6 +59,7 @@ def command(
             SystemClock(),
             _partition(by, sources) if by else _single(sources),
             example=example,
+            baseline=_pairs(baseline or []),
             allow_pickle=allow_pickle,
             actor=actor(),
             reason=reason,
@@ -60,6 +69,17 @@ def command(
         print_json(tree | {"manifest": msgspec.to_builtins(release.manifest)})
         return
     _tell(release)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name in found:
+            problem = "is given twice" if name in found else "gives no value"
+            raise UsageError("baseline_value", f"{text!r} {problem}", hint="write --baseline OUTPUT=VALUE")
+        found[name] = value
+    return found
 
 
 def _single(sources: list[str]) -> str:

@@ -29,6 +29,7 @@ from everloop.models.tabular.partitioned import joint_signature
 from everloop.models.tabular.predictor import Predictor
 from everloop.models.tabular.recognized import Recognized
 from everloop.models.tabular.signature import Output, Signature
+from everloop.release.baseline import BASELINE_FILE, write_baseline
 from everloop.release.bundle import EXAMPLES_FILE, Release, open_release
 from everloop.release.gathering import Gathered, gather, write_own_flavor
 from everloop.release.manifest import MANIFEST_FILE, Columns, Dataset, Manifest, Provenance
@@ -61,6 +62,7 @@ def adopt_model(
     source: str | Partition,
     *,
     example: Path | None = None,
+    baseline: Mapping[str, str] | None = None,
     allow_pickle: bool = False,
     actor: str,
     reason: str = "",
@@ -74,12 +76,13 @@ def adopt_model(
         source: an MLflow model's folder, ``runs:/...`` or ``models:/...``, or a model's own file (LightGBM ``.txt``,
             XGBoost ``.json`` and ``.ubj``, ``.onnx``); or several.
         example: a CSV or JSON file with rows that can be asked. For a model's own file it names and types the columns.
+        baseline: the value of each output that is answered where the model fails; without it such a request is refused.
         allow_pickle: whether code from the model's files may run, here and in this installation's servers.
         actor: who or what, for the audit log.
         reason: why, for the audit log.
 
     Raises:
-        UsageError: the project forecasts, or the source or the example is of no known kind.
+        UsageError: the project forecasts, the source or the example is of no known kind, or the baseline does not fit.
         NotFoundError: there is no such model.
         DataError: the example cannot be read.
         ModelError: the model cannot be served, or cannot answer its own example.
@@ -102,6 +105,8 @@ def adopt_model(
         model = _tried(folder, found)
         if found.example:
             (folder / EXAMPLES_FILE).write_text(canonical_json(found.example) + "\n", encoding="utf-8")
+        if baseline:
+            write_baseline(folder, model.signature, baseline)
         manifest = _manifest(project, now, folder, found, model)
         known = _find_same(project, manifest)
         if known is None:
@@ -226,7 +231,8 @@ def _find_same(project: Project, manifest: Manifest) -> str | None:
 def _content(manifest: Manifest) -> str:
     tree = msgspec.to_builtins(manifest)
     parts = ("project", "task", "flavor", "signature", "options", "model_digest")
-    return digest_json({name: tree[name] for name in parts} | {"example": manifest.files.get(EXAMPLES_FILE, "")})
+    beside = {name: manifest.files.get(name, "") for name in (EXAMPLES_FILE, BASELINE_FILE)}
+    return digest_json({name: tree[name] for name in parts} | beside)
 
 
 def _enter(store: Store, now: datetime, release: Release, *, actor: str, message: str) -> None:

@@ -21,13 +21,12 @@ from everloop.models.forecaster import FitContext
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
+from everloop.release.baseline import BASELINE_FILE
 from everloop.release.bundle import Release
 from everloop.serve.loading import Loaded
 from everloop.serve.tabular.served import ServedRows
 
-__all__ = ["BASELINE_FILE", "ConstantPredictor", "baseline_of", "constant_baseline"]
-
-BASELINE_FILE = "baseline.json"
+__all__ = ["ConstantPredictor", "baseline_of", "constant_baseline"]
 
 
 def baseline_of(served: Loaded) -> Loaded:
@@ -96,7 +95,7 @@ def constant_baseline(release: Release) -> ConstantPredictor:
         raise ModelError(
             "no_baseline",
             f"release {release.digest[:12]} holds no {BASELINE_FILE}",
-            hint="without one a request that no model answers is refused",
+            hint="everloop adopt --baseline OUTPUT=VALUE; without it a request that no model answers is refused",
         )
     try:
         given = msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])["outputs"]
