@@ -16,7 +16,6 @@ from everloop.core.errors import NotFoundError, UnavailableError
 from everloop.core.ids import new_id
 from everloop.core.project import Project
 from everloop.models.tabular.predictor import Rows
-from everloop.models.tabular.signature import Signature
 from everloop.serve.admission import Admission, Visit
 from everloop.serve.answers import About, Answer, Answerer, no_champion
 from everloop.serve.doors.rules import Exposure, check_exposure
@@ -143,8 +142,13 @@ class Service:
         forecaster_of(choice)
         return choice
 
-    def choose_rows(self, visit: Visit, rows: Rows, signature: Signature) -> Choice:
+    def choose_rows(self, visit: Visit, rows: Rows, served: ServedRows) -> Choice:
         """Who answers rows.
+
+        Args:
+            visit: who asks.
+            rows: what is asked.
+            served: the release by whose signature the rows were read.
 
         Raises:
             UnavailableError: nobody is in charge.
@@ -153,7 +157,7 @@ class Service:
         split = self.host.serving.split
         unit = None
         if split is not None and visit.unit is None:
-            unit = split.row_unit(_first_row(rows, signature))
+            unit = served.unit_of(rows, split.unit)
         return self.choose(visit, unit=unit)
 
     def unit_of_columns(self, columns: Mapping[str, Sequence[Any]]) -> str | None:
@@ -351,18 +355,3 @@ def _marked(answer: Answer, answered: Answered[Any], choice: Choice) -> Answer:
         who = "the baseline" if answered.attempt.role == "baseline" else "another release"
         notes.append(f"{who} answered in place of the one chosen: {reason}")
     return msgspec.structs.replace(answer, notes=(*answer.notes, *notes), fallback=reason)
-
-
-def _first_row(rows: Rows, signature: Signature) -> dict[str, list[Any]]:
-    """The first row by column."""
-    if rows.matrix is None:
-        return {name: [values[0]] for name, values in rows.columns.items() if len(values)}
-    if not rows.n:
-        return {}
-    values = rows.matrix[0].tolist()
-    return {column.name: [_plain(value)] for column, value in zip(signature.columns, values, strict=True)}
-
-
-def _plain(value: float) -> float | int:
-    """A whole number without its point: store 5 is the unit ``"5"``, however it came."""
-    return int(value) if value.is_integer() else value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from everloop.core.errors import ModelError
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Column, Output, Signature, Tensor
-from everloop.serve.tabular.served import made_up_rows, measure_pace
+from everloop.serve.tabular.served import ServedRows, made_up_rows, measure_pace
 from serve.tabular.toys import Doubler
 
 ROWS = Rows(3, np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0]]))
@@ -44,3 +47,16 @@ def test_rows_are_made_up_for_every_type() -> None:
     assert made_up_rows(Signature(columns=columns[:5])).matrix is not None
     tensors = made_up_rows(Signature(tensors=(Tensor("x", "float32", (-1, -1, 4)),)))
     assert tensors.tensors["x"].shape == (8, 1, 4)
+
+
+def test_the_unit_of_rows_is_a_text() -> None:
+    signature = Signature(columns=(Column("store", "long"), Column("x", "double")), outputs=(Output("y"),))
+    release: Any = SimpleNamespace(digest="d" * 64, manifest=SimpleNamespace(flavor="lightgbm"))
+    model: Any = Doubler()
+    model.signature = signature
+    served = ServedRows.of(release, model)
+    rows = Rows(2, np.array([[5.0, 0.25], [6.0, 1.0]]))
+    assert [served.unit_of(rows, name) for name in ("store", "x", "header")] == ["5", "0.25", None]
+    assert served.unit_of(Rows(0, np.empty((0, 2))), "store") is None
+    texts = Rows(1, columns={"user": np.array(["ann"], dtype=object), "gone": np.array([None], dtype=object)})
+    assert [served.unit_of(texts, name) for name in ("user", "gone", "other")] == ["ann", None, None]

@@ -63,7 +63,7 @@ async def _predictions(service: Service, visit: Visit, body: bytes, kind: str) -
     served = rows_of(choice)
     call = decode_invocations(body, served.decoder, kind)
     if choice.experiment is not None and visit.unit is None:
-        choice = service.choose_rows(visit, call.rows, served.signature)
+        choice = service.choose_rows(visit, call.rows, served)
         drawn = rows_of(choice)
         if drawn.signature != served.signature:
             call = decode_invocations(body, drawn.decoder, kind)

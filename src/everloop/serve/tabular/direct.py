@@ -21,18 +21,21 @@ class DirectInfer(DirectRoute):
         """Decode, validate, and hand over to the desk."""
         service = self.service
         body = passage.exchange.body
-        choice = service.choose(visit)
-        served = choice.served
+        serving = service.host.serving
+        # with a split the rows themselves may say who answers, so that they are decoded first
+        is_drawn = serving.split is not None and visit.named is None and serving.champion is not None
+        choice = None if is_drawn else service.choose(visit)
+        served = serving.champion if choice is None else choice.served
         if not isinstance(served, ServedRows):
             self.pass_on(passage)
             return
         length = visit.headers.get(b"inference-header-content-length")
         header_length = None if length is None else parse_header_length(length.decode("latin-1"))
         call = decode_infer(body, served.decoder, header_length)
-        if choice.experiment is not None and visit.unit is None:
-            choice = service.choose_rows(visit, call.rows, served.signature)
+        if choice is None:
+            choice = service.choose_rows(visit, call.rows, served)
             drawn = choice.served
-            if isinstance(drawn, ServedRows) and drawn.signature != served.signature:
+            if drawn is not served and isinstance(drawn, ServedRows) and drawn.signature != served.signature:
                 call = decode_infer(body, drawn.decoder, header_length)
         request = bytes(body) if header_length is None else encode_request(call.rows, call.parameters, call.outputs)
         job = Job(

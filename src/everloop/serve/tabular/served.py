@@ -57,6 +57,7 @@ class ServedRows:
         signature: what it takes and gives.
         decoder: the signature compiled for requests.
         pace: how fast it is, which decides where and in what batches it is asked.
+        places: the number of each column.
         state: always empty: such a model has no state beside its release.
         cutoff: always ``None``: it knows nothing of time.
     """
@@ -66,6 +67,7 @@ class ServedRows:
     signature: Signature
     decoder: RowsDecoder = field(repr=False)
     pace: Pace
+    places: Mapping[str, int] = field(default_factory=dict, repr=False)
     state: str = ""
     cutoff: None = None
 
@@ -86,8 +88,23 @@ class ServedRows:
         """
         rows = examples if examples is not None and examples.n else made_up_rows(predictor.signature)
         decoder = compile_signature(predictor.signature, max_rows=max_rows)
+        places = {column.name: place for place, column in enumerate(predictor.signature.columns)}
         pace = measure_pace(predictor, rows, is_real=examples is not None)
-        return cls(release, predictor, predictor.signature, decoder, pace)
+        return cls(release, predictor, predictor.signature, decoder, pace, places)
+
+    def unit_of(self, rows: Rows, column: str) -> str | None:
+        """The first row's value in a column, as the text that a split draws by; ``None`` where there is none."""
+        if not rows.n:
+            return None
+        if rows.matrix is None:
+            values = rows.columns.get(column)
+            return None if values is None or values[0] is None else str(values[0])
+        place = self.places.get(column)
+        if place is None:
+            return None
+        value = float(rows.matrix[0, place])
+        # store 5 is the unit "5", whether it came as a whole number or as one with a point
+        return str(int(value)) if value.is_integer() else str(value)
 
     @property
     def wanted(self) -> Wanted:

@@ -128,7 +128,7 @@ class ServiceCore:
         served = rows_of(chosen)
         call = call_of(question, served)
         if choice is None and chosen.experiment is not None and visit.unit is None:
-            chosen = service.choose_rows(visit, call.rows, served.signature)
+            chosen = service.choose_rows(visit, call.rows, served)
             drawn = rows_of(chosen)
             if drawn.signature != served.signature:
                 call = call_of(question, drawn)
