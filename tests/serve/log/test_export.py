@@ -107,10 +107,8 @@ def test_many_at_the_same_instant_are_paged(store: Store, table: str, monkeypatc
 def test_a_bound_is_kept_and_gone_on_from(store: Store, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "_PER_PAGE", 5)
     rows = add(store, [make(NOW + timedelta(seconds=number)) for number in range(30)])
-    parts = []
-    while not parts or not parts[-1].is_done:
-        parts.append(export_predictions(store, table, now=NOW, most=10))
-    assert [part.rows for part in parts] == [10, 10, 10, 0]
+    parts = [export_predictions(store, table, now=NOW, most=10) for _ in range(4)]
+    assert [(part.rows, part.is_done) for part in parts] == [(10, False)] * 3 + [(0, True)]
     assert ids_in(table) == Counter(row.id for row in rows)
 
 
@@ -175,8 +173,9 @@ def test_little_room_for_ids_changes_nothing(table: str, monkeypatch: pytest.Mon
     monkeypatch.setattr("everloop.serve.log.delta._MOST_IDS_HELD", 3)
     rows = [make(NOW + timedelta(days=number % 5)) for number in range(40)]
     target = PredictionTable(table)
-    assert [target.append(rows[:20]), target.append(rows), target.append(rows)] == [20, 20, 0]
-    assert ids_in(table) == Counter(row.id for row in rows)
+    other = [make(NOW + timedelta(days=9))]
+    assert [target.append(each) for each in (rows[:20], other + rows, rows + other)] == [20, 21, 0]
+    assert ids_in(table) == Counter(row.id for row in rows + other)
 
 
 def test_a_table_of_something_else_is_left_alone(store: Store, table: str) -> None:

@@ -139,6 +139,16 @@ def test_nothing_goes_that_was_not_exported(stage: Stage, tmp_path: Path) -> Non
     assert Counter(pl.read_delta(str(place))["id"]) == Counter(row.id for row in rows)
 
 
+def test_late_ones_are_exported_although_as_many_were_deleted(stage: Stage, tmp_path: Path) -> None:
+    stage = stage.with_settings("log.keep_days=30")
+    stage.add(40, 40.1)
+    place = str(tmp_path / "by-hand")
+    export_predictions(stage.store, place, now=NOW)
+    assert stage.prune().deleted == 2
+    stage.add(40, 40.1)
+    assert export_predictions(stage.store, place, now=NOW).rows == 2
+
+
 def test_an_export_that_fails_keeps_all(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     stage = stage.with_settings("log.keep_days=30", "log.export=file/log")
