@@ -39,8 +39,18 @@ async def until(look: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+before: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> None:
+    """Other tests' pools may have threads that are about to end."""
+    before.clear()
+    before.update(threading.enumerate())
+
+
 def lost() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "everloop-guarded"]
+    return [each for each in threading.enumerate() if each.name == "everloop-guarded" and each not in before]
 
 
 def test_it_gives_what_the_work_gives() -> None:

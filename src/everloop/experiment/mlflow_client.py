@@ -111,17 +111,23 @@ def _artifacts_of(client: MlflowClient, source: str) -> str:
 def _connect_fresh(uri: str, path: Path) -> MlflowClient:
     global _fresh
     with _fresh_lock:
-        if _fresh is not None:
-            _appear(path, _fresh)
-            return MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)  # makes the tables
-        connection = sqlite3.connect(path)
+        if _fresh is None:
+            _fresh = _made_elsewhere()
+        _appear(path, _fresh)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _made_elsewhere() -> bytes:
+    """A fresh database, made beside: MLflow cannot go on with one whose making was cut short."""
+    with tempfile.TemporaryDirectory(prefix="everloop-mlflow-") as folder:
+        place = Path(folder) / "mlflow.db"
+        uri = f"{_SQLITE}{place}"
+        MlflowClient(tracking_uri=uri, registry_uri=uri).search_experiments(max_results=1)  # makes the tables
+        connection = sqlite3.connect(place)
         try:
-            _fresh = connection.serialize()
+            return connection.serialize()
         finally:
             connection.close()
-        return client
 
 
 def _appear(path: Path, content: bytes) -> None:

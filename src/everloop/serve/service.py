@@ -78,7 +78,7 @@ class Service:
         self.answerer = Answerer(project, store, clock)
         self.log = PredictionLog(project, store, clock, watcher=self.metrics)
         self.shadow = Shadow(self.host, self.answerer, self.log, self.metrics, snapshots=self.snapshots)
-        pool = AbandoningPool(_THREADS, most_waiting=settings.max_waiting, on_exhausted=self._exhausted)
+        self._pool = pool = AbandoningPool(_THREADS, most_waiting=settings.max_waiting, on_exhausted=self._exhausted)
         self.guard = Guard(seconds=settings.model_timeout_seconds, pool=pool, watcher=self.metrics)
         self.desk = Desk(self.guard, self.log, self.metrics, clock, max_batch=settings.max_batch)
         self.in_flight = 0
@@ -99,6 +99,7 @@ class Service:
         self.shadow.close()
         self.log.close()
         self.admission.stop()
+        self._pool.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def champion(self) -> Loaded:

@@ -50,7 +50,8 @@ class Stage:
         self.health = Health.of(self.served, "champion", Breaker(failures=1000, seconds=1.0))
         self.log = log or Kept()
         metrics = Metrics()
-        guard = Guard(seconds=5.0, pool=AbandoningPool(2), watcher=metrics)
+        self.pool = AbandoningPool(2)
+        guard = Guard(seconds=5.0, pool=self.pool, watcher=metrics)
         self.desk = Desk(guard, self.log, metrics, SystemClock(), max_batch=256)
 
     def job(self, *first: float) -> tuple[Job, asyncio.Future[Job]]:
@@ -66,7 +67,9 @@ class Stage:
             job, waiter = self.job(*first)
             self.desk.submit(job)
             waiters.append(waiter)
-        return await asyncio.gather(*waiters)
+        jobs = await asyncio.gather(*waiters)
+        self.pool.close()
+        return jobs
 
 
 def answers(jobs: list[Job]) -> list[list[float] | str]:

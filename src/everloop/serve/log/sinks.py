@@ -82,8 +82,8 @@ class SqliteSink:
         self._fsync = fsync
         self._connection: sqlite3.Connection | None = None
         values = ", ".join("?" * len(COLUMNS))
-        self._insert = f"INSERT INTO predictions ({_NAMES}) VALUES ({values})"
-        self._insert_again = f"INSERT OR IGNORE INTO predictions ({_NAMES}) VALUES ({values})"
+        # one that was late, was kept on disk, and came to the store from there meanwhile stays as it is
+        self._insert = f"INSERT OR IGNORE INTO predictions ({_NAMES}) VALUES ({values})"
 
     def write(self, records: Sequence[Record], *, patience: float) -> None:
         """See :class:`Sink`."""
@@ -91,7 +91,7 @@ class SqliteSink:
 
     def write_again(self, records: Sequence[Record], *, patience: float) -> None:
         """See :class:`Sink`."""
-        self._write(self._insert_again, records, patience)
+        self._write(self._insert, records, patience)
 
     def close(self) -> None:
         """See :class:`Sink`."""
@@ -158,7 +158,15 @@ class PostgresSink:
 
     def write(self, records: Sequence[Record], *, patience: float) -> None:
         """See :class:`Sink`."""
-        self._write(records, is_again=False)
+        import psycopg
+
+        try:
+            self._write(records, is_again=False)
+        except UnavailableError as error:
+            # one that was late, was kept on disk, and came to the store from there meanwhile stays as it is
+            if not isinstance(error.__cause__, psycopg.errors.UniqueViolation):
+                raise
+            self._write(records, is_again=True)
 
     def write_again(self, records: Sequence[Record], *, patience: float) -> None:
         """See :class:`Sink`."""
