@@ -21,6 +21,8 @@ from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.ids import new_id
 from everloop.core.project import Project, parse_settings
 from everloop.serve.log.log import PredictionLog
+from everloop.serve.log.records import record_of
+from everloop.serve.log.sinks import open_sink
 from everloop.store.engine import Store, open_store
 from everloop.store.events import list_events
 from everloop.store.facts import Prediction, find_prediction
@@ -204,6 +206,7 @@ def test_a_full_buffer_does_as_the_settings_say(make_stage: Maker, tmp_path: Pat
         other.close()
         await until(lambda: not list((stage.project.home / "spool").glob("*")))
         await one()
+        await until(lambda: not list((stage.project.home / "spool").glob("*")))  # where that was slow too
         stage.log.close()
 
     asyncio.run(run())
@@ -334,3 +337,49 @@ def recover(home: Path, url: str) -> None:
 
     asyncio.run(run())
     store.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_what_came_by_another_way_is_not_written_twice(
+    make_stage: Maker, request: pytest.FixtureRequest, kind: str
+) -> None:
+    stage = make_stage(url=request.getfixturevalue("postgres_url") if kind == "postgres" else "")
+    sink = open_sink(stage.store, fsync=False)
+    rows = [record_of(prediction(), 1.0) for _ in range(5)]
+    sink.write(rows[:3], patience=1.0)
+    sink.write(rows, patience=1.0)
+    sink.close()
+    assert {row[0] for row in rows} <= set(stage.ids())
+
+
+def test_a_store_that_is_slow_now_and_then_leaves_no_timers(make_stage: Maker) -> None:
+    stage = make_stage("log.fsync=true")  # by the thread
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        stage.log.start(loop)
+        for _ in range(200):
+            await stage.log.store(prediction())
+        assert len(loop._scheduled) <= 2  # type: ignore[attr-defined]
+        stage.log.close()
+
+    asyncio.run(run())
+
+
+def test_the_write_ahead_log_is_shortened_when_it_is_long(
+    make_stage: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("everloop.serve.log.checkpoint._BYTES", 1_000_000)
+    stage = make_stage()
+    wal = tmp_path / "store.db-wal"
+
+    async def run() -> None:
+        stage.log.start(asyncio.get_running_loop())
+        for _ in range(2):
+            while wal.stat().st_size < 1_000_000:
+                await stage.log.store(prediction(os.urandom(2000)))
+            await until(lambda: wal.stat().st_size < 1_000_000)
+        stage.log.close()
+
+    asyncio.run(run())
+    assert (tmp_path / "store.db").stat().st_size > 200_000

@@ -51,9 +51,10 @@ class Checkpointer:
                     continue
                 if connection is None:
                     connection = sqlite3.connect(self._path, timeout=1.0, isolation_level=None)
-                # first most of it without any lock, then the few pages that came meanwhile, and begin at the front
+                # first most of it without any lock, then the few pages that came meanwhile, and begin with an empty
+                # file: its size says when it is time again
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except FileNotFoundError:
                 continue
             except (sqlite3.Error, OSError) as error:

@@ -101,6 +101,7 @@ class PredictionLog:
         self._handed: SimpleQueue[list[_Entry] | None] = SimpleQueue()
         self._outstanding: list[tuple[float, list[_Entry]]] = []
         self._waiting = 0
+        self._is_looking = False
         self._spooling_since: float | None = None
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -212,13 +213,15 @@ class PredictionLog:
     def _hand(self, entries: list[_Entry]) -> None:
         """Leave a group to the thread, and look after a while whether it came through."""
         assert self._loop is not None
-        if not self._outstanding:
+        if not self._is_looking:
+            self._is_looking = True
             self._loop.call_later(self._patience, self._look)
         self._outstanding.append((time.monotonic(), entries))
         self._handed.put(entries)
 
     def _look(self) -> None:
         """Take what the store has not taken in time to the buffer on disk."""
+        self._is_looking = False
         if not self._outstanding or self._loop is None or self._loop.is_closed():
             return
         waited = time.monotonic() - self._outstanding[0][0]
@@ -226,6 +229,7 @@ class PredictionLog:
             late = [entry for _, entries in self._outstanding for entry in entries if not entry.is_settled]
             self._begin_spooling(f"it took no prediction for {waited:.2g} seconds")
             self._keep_on_disk(late)
+        self._is_looking = True
         self._loop.call_later(max(0.05, self._patience - waited), self._look)
 
     def _write(self) -> None:

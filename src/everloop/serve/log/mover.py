@@ -123,7 +123,11 @@ class Mover:
         while group := list(islice(records, _PER_COMMIT)):
             self._sink.write_again(group, patience=_PATIENCE_SECONDS)
             moved += len(group)
-        segment.delete()
+        aside = segment.put_aside()
+        if aside is None:
+            segment.delete()
+        else:
+            _log.error("the buffer on disk is damaged: what could not be read of it is kept in %s", aside)
         return moved
 
     def _tell(self, moved: int, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -55,10 +55,11 @@ def record_of(prediction: Prediction, inputs: float) -> Record:
 def instant_text(instant: datetime) -> str:
     """An instant in UTC as :class:`everloop.store.schema.Instant` writes it.
 
-    >>> from datetime import UTC
     >>> instant_text(datetime(2011, 12, 9, 3, tzinfo=UTC))
     '2011-12-09T03:00:00.000000Z'
     """
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
     return instant.isoformat(timespec="microseconds")[:26] + "Z"
 
 

@@ -21,10 +21,10 @@ from everloop.core.clock import Clock
 from everloop.core.ids import new_id
 from everloop.serve.log.records import Record
 
-__all__ = ["Segment", "Spool", "read_records"]
+__all__ = ["Segment", "Spool", "is_damaged", "read_records"]
 
 _FRAME = struct.Struct("<II")
-_SUFFIX = ".spool"
+_SUFFIX, _MAKING, _DAMAGED = ".spool", ".making", ".damaged"
 _MOST_BYTES = 2**30
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -69,6 +69,15 @@ class Segment:
         self.path.unlink(missing_ok=True)
         self.close()
 
+    def put_aside(self) -> Path | None:
+        """Keep the file under another name where it is damaged; ``None`` where nothing of it is lost."""
+        if not is_damaged(self.path.read_bytes()):
+            return None
+        aside = self.path.with_suffix(_DAMAGED)
+        self.path.rename(aside)
+        self.close()
+        return aside
+
     def close(self) -> None:
         """Let the file go; another process may move it."""
         with contextlib.suppress(OSError):
@@ -106,7 +115,7 @@ class Spool:
             OSError: the disk does not take them.
         """
         if self._current is None:
-            self._current = self._new()
+            self._current = self._new(fsync=fsync)
         need = sum(len(record[9]) + len(record[10]) + 300 for record in records)
         if self.size + need > self._most:
             return False
@@ -128,25 +137,51 @@ class Spool:
             if segment is not None:
                 yield segment
 
-    def _new(self) -> Segment:
+    def _new(self, *, fsync: bool) -> Segment:
+        """A segment that is locked before anybody can find it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{new_id(self._clock.now())}{_SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        making = path.with_suffix(_MAKING)
+        descriptor = os.open(making, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        making.rename(path)
+        if fsync:
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
         return Segment(path, descriptor)
 
 
 def read_records(content: bytes) -> Iterator[Record]:
     """The records of a segment up to the first one that is torn or damaged."""
     place = 0
-    while place + _FRAME.size <= len(content):
-        size, checksum = _FRAME.unpack_from(content, place)
-        place += _FRAME.size
-        body = content[place : place + size]
-        if size > _MOST_BYTES or len(body) < size or zlib.crc32(body) != checksum:
-            return
-        place += size
+    while (body := _body(content, place)) is not None:
+        place += _FRAME.size + len(body)
         yield tuple(_decode(body))
+
+
+def is_damaged(content: bytes) -> bool:
+    """Whether more is wrong than a torn end: a record is there in full, but not as it was written."""
+    place = 0
+    while (body := _body(content, place)) is not None:
+        place += _FRAME.size + len(body)
+    rest = content[place:]
+    if len(rest) < _FRAME.size or not any(rest):  # a file system may leave zeros behind the last write
+        return False
+    size = int(_FRAME.unpack_from(rest)[0])
+    return _FRAME.size + size <= len(rest) or size > _MOST_BYTES
+
+
+def _body(content: bytes, place: int) -> bytes | None:
+    """The record at a place, ``None`` where none begins there that is whole."""
+    if place + _FRAME.size > len(content):
+        return None
+    size, checksum = _FRAME.unpack_from(content, place)
+    body = content[place + _FRAME.size : place + _FRAME.size + size]
+    is_whole = 0 < size <= _MOST_BYTES and len(body) == size and zlib.crc32(body) == checksum
+    return body if is_whole else None
 
 
 def _framed(record: Record) -> bytes:
