@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import multiprocessing
 import os
@@ -47,6 +48,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _RESTART_SECONDS = 1.0
+_GARBAGE_THRESHOLD = 10_000
 _TICKS_BETWEEN_RENEWALS = 50  # ticks of a tenth of a second
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -156,6 +158,10 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        # what was loaded stays: looking through all of it for garbage now and then would hold answers up for long
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD)
         if not self.should_exit:
             self._ready()
 
