@@ -198,8 +198,8 @@ class TestScoringProtocol:
     [
         ("POST", "/v1/forecast", {"content": b"{"}, 400, "json"),
         ("POST", "/v1/forecast", {"content": b"\xff"}, 400, "json"),
-        ("POST", "/v1/forecast", {"content": b"[" * 100_000}, 422, "field"),
-        ("POST", "/v1/forecast", {"content": b'{"future": {"price":' + b"[" * 100_000}, 400, "json"),
+        ("POST", "/v1/forecast", {"content": b"[" * 100_000}, 400, "json_depth"),
+        ("POST", "/v1/forecast", {"content": b'{"future": {"price":' + b"[" * 100_000}, 400, "json_depth"),
         ("POST", "/v1/forecast", {"content": b"{}", "headers": {"content-type": "text/csv"}}, 415, "content_type"),
         ("POST", "/v1/forecast", {"content": b"{}", "headers": {"content-encoding": "gzip"}}, 415, "content_type"),
         ("POST", "/v1/forecast", {"json": {"horizn": 3}}, 422, "field_unknown"),
@@ -282,3 +282,11 @@ def test_the_description_names_every_route(server: httpx.Client) -> None:
 
 def test_other_commands_find_the_server(server: httpx.Client, shared_world) -> None:  # type: ignore[no-untyped-def]
     assert read_address(shared_world.project).url == str(server.base_url).rstrip("/")
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused(server: httpx.Client) -> None:
+    deep = b'{"series": ' + b"[" * 100 + b"]" * 100 + b"}"
+    for path in ("/v1/forecast", "/v1/outcomes", "/invocations", "/v2/models/demand/infer"):
+        response = server.post(path, content=deep, headers={"content-type": "application/json"})
+        assert response.status_code == 400
+        assert "json_depth" in response.text

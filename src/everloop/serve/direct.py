@@ -72,7 +72,6 @@ class DirectRoute(ABC):
             self.service.check_load()
             client = exchange.client
             visit = passage.visit = self._admission.admit(exchange.headers, "predict", client[0] if client else "")
-            self._admission.check_body(exchange.body)
             self.take(passage, visit)
         except EverloopError as error:
             self.fail(passage, error)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from everloop.core.errors import NotFoundError, RequestError, nearest
 from everloop.data.panel import join_key
 from everloop.serve.answers import Answer, forecast_rows
-from everloop.serve.bodies import decode, json_response, read_body
+from everloop.serve.bodies import decode, json_response
 from everloop.serve.endpoint import routes
 from everloop.serve.outcomes import Told, tell_outcomes
 from everloop.serve.query import ForecastQuery
@@ -95,7 +95,7 @@ def answer_tree(answer: Answer) -> dict[str, Any]:
 
 
 async def _post_forecast(service: Service, request: Request) -> Response:
-    body = decode(await read_body(request, most=service.settings.max_body_bytes), _FORECAST)
+    body = decode(await service.read_body(request), _FORECAST)
     return await _respond(service, request, body.query())
 
 
@@ -129,7 +129,7 @@ async def _respond(service: Service, request: Request, query: ForecastQuery) -> 
 
 
 async def _post_outcomes(service: Service, request: Request) -> Response:
-    body = decode(await read_body(request, most=service.settings.max_body_bytes, is_type_needed=True), _OUTCOMES)
+    body = decode(await service.read_body(request, is_type_needed=True), _OUTCOMES)
     champion = service.host.serving.champion
 
     def tell() -> Told:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import msgspec
+from starlette.requests import Request
 
 from everloop.core.clock import Clock
 from everloop.core.errors import NotFoundError, UnavailableError
@@ -18,6 +20,7 @@ from everloop.core.project import Project
 from everloop.models.tabular.predictor import Rows
 from everloop.serve.admission import Admission, Visit
 from everloop.serve.answers import About, Answer, Answerer, no_champion
+from everloop.serve.bodies import JSON, read_body
 from everloop.serve.doors.rules import Exposure, check_exposure
 from everloop.serve.fallback import Answered, Attempt, Guard
 from everloop.serve.host import Host
@@ -257,6 +260,20 @@ class Service:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do longer work without holding up the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def read_body(
+        self, request: Request, *, kinds: re.Pattern[str] = JSON, is_type_needed: bool = False
+    ) -> bytes:
+        """A request's body, within the bounds of the settings; see :func:`everloop.serve.bodies.read_body`.
+
+        Raises:
+            RequestError: it is too large, of another type, or nested too deeply.
+        """
+        body = await read_body(request, most=self.settings.max_body_bytes, kinds=kinds, is_type_needed=is_type_needed)
+        kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if JSON.fullmatch(kind) and "inference-header-content-length" not in request.headers:
+            self.admission.check_body(body)
+        return body
 
     def check_load(self) -> None:
         """Refuse a request early.

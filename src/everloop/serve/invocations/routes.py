@@ -17,7 +17,7 @@ from everloop import __version__
 from everloop.core.errors import ModelError, RequestError, nearest
 from everloop.serve.admission import Visit
 from everloop.serve.answers import no_champion
-from everloop.serve.bodies import TABLE, json_response, read_body
+from everloop.serve.bodies import TABLE, json_response
 from everloop.serve.endpoint import route, routes
 from everloop.serve.invocations.decode import InvocationsCall, decode_invocations, encode_invocations
 from everloop.serve.invocations.forms import Forms, is_csv, read_csv, read_forms
@@ -51,7 +51,7 @@ async def _version(service: Service, request: Request) -> Response:
 
 async def _invocations(service: Service, request: Request) -> Response:
     kind = request.headers.get("content-type", "application/json")
-    body = await read_body(request, most=service.settings.max_body_bytes, kinds=TABLE)
+    body = await service.read_body(request, kinds=TABLE)
     if isinstance(service.champion(), Served):
         return await _forecasts(service, request.state.visit, body, kind)
     return await _predictions(service, request.state.visit, body, kind)

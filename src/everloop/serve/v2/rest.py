@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from everloop import __version__
 from everloop.serve.answers import no_champion
-from everloop.serve.bodies import BINARY, json_response, read_body
+from everloop.serve.bodies import BINARY, json_response
 from everloop.serve.endpoint import Handler, route, routes
 from everloop.serve.service import Service
 from everloop.serve.v2.core import EXTENSIONS, Question, Reply
@@ -81,7 +81,7 @@ class _Rest:
     async def infer(self, service: Service, request: Request) -> Response:
         text = request.headers.get(_LENGTH)
         length = None if text is None else parse_header_length(text)
-        body = await read_body(request, most=service.settings.max_body_bytes, kinds=BINARY)
+        body = await service.read_body(request, kinds=BINARY)
         message, binary = read_message(body, length)
         wishes = read_wishes(message.parameters, message.outputs)
         tensors = read_tensors(message, binary)
