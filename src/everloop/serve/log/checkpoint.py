@@ -18,6 +18,8 @@ _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
 _BYTES = 32_000_000
+_PASSES = 3
+"""Each leaves only what came while it copied, so that little is left for the step that holds the writers up."""
 
 
 class Checkpointer:
@@ -53,7 +55,8 @@ class Checkpointer:
                     connection = sqlite3.connect(self._path, timeout=1.0, isolation_level=None)
                 # first most of it without any lock, then the few pages that came meanwhile, and begin with an empty
                 # file: its size says when it is time again
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                for _ in range(_PASSES):
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except FileNotFoundError:
                 continue
