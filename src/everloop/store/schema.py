@@ -28,6 +28,7 @@ from sqlalchemy import (
 __all__ = [
     "deployments",
     "events",
+    "evidence",
     "keys",
     "leases",
     "marks",
@@ -209,4 +210,17 @@ splits = Table(
     Column("at", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     Index("ix_splits_experiment_seq", "experiment", "seq"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("verdict", String(32), nullable=False),
+    Column("record", JSON, nullable=False),
+    Index("ix_evidence_kind_subject_seq", "kind", "subject", "seq"),
 )
