@@ -27,6 +27,8 @@ from sqlalchemy import (
 
 __all__ = [
     "deployments",
+    "drift_references",
+    "drift_summaries",
     "events",
     "evidence",
     "keys",
@@ -223,4 +225,22 @@ evidence = Table(
     Column("verdict", String(32), nullable=False),
     Column("record", JSON, nullable=False),
     Index("ix_evidence_kind_subject_seq", "kind", "subject", "seq"),
+)
+
+drift_summaries = Table(
+    "drift_summaries",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("part", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+drift_references = Table(
+    "drift_references",
+    metadata,
+    Column("release", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
