@@ -215,7 +215,7 @@ class RetrainSettings(Section):
     """What starts a retraining."""
 
     schedule: str = key("0 3 * * 1", unit="cron, UTC", help="When to retrain; empty means never by schedule.")
-    on: list[Literal["decay"]] = key(["decay"], help="Findings that start a retraining.")
+    on: list[Literal["decay", "drift"]] = key(["decay", "drift"], help="Findings that start a retraining.")
     cooldown_hours: float = key(
         72.0, unit="hours", help="A finding does not start a retraining sooner than this after the last one.", ge=0
     )
@@ -240,6 +240,27 @@ class MonitorSettings(Section):
     )
     alpha: float = key(0.05, unit="probability", help="The doubt that is left when decay is said.", gt=0, lt=1)
     min_outcomes: int = key(100, unit="outcomes", help="Fewer joined outcomes than this give no verdict.", ge=1)
+    drift: bool = key(True, help="Whether inputs, forecasts and their errors are watched for drift.")
+    false_alarms_per_year: float = key(
+        0.05,
+        unit="alarms/year",
+        help="How often drift may be said where there is none, over all that is watched together: 0.05 means that one "
+        "year in twenty brings a false alarm.",
+        gt=0,
+        le=12,
+    )
+    groups: str = key(
+        "", help="A series or static column by whose values drift is also told, such as the store; empty means none."
+    )
+    max_groups: int = key(
+        30, unit="groups", help="The most groups that are watched: the largest; more of them cost power.", ge=1, le=1000
+    )
+    leave_out: list[str] = key([], help="Columns that are not watched for drift.")
+    period: Literal["", "1d", "1w"] = key(
+        "",
+        help="What one observation of drift covers: a day or a week. Empty means a day, or the step of the data where "
+        "that is longer.",
+    )
 
 
 class SwapCompareSettings(Section):
