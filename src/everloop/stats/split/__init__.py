@@ -1,0 +1,1 @@
+"""Comparing releases that answered different units: A/B tests and canaries."""

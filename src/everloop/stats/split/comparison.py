@@ -1,0 +1,225 @@
+"""The split comparison: one metric that decides, others that must not be harmed, several challengers at once.
+
+Units (users, stores, series) are the clusters: a unit's days may depend on each other as they like, and units need
+only have been dealt to the arms at random. Each closed day is a look. Three error bounds hold over all looks:
+
+- a challenger that is not better is said to be so with probability at most ``alpha``, over all challengers together;
+- likewise one that is not worse is said to be worse;
+- with probability at most ``guardrail_alpha`` any guardrail of any challenger is said to be harmed that is not.
+
+Each is a family that is judged by its largest statistic, whose critical values come from dealing the units anew
+(:mod:`everloop.stats.split.draws`) and spend the error day by day (:mod:`everloop.stats.split.boundary`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.stats.evidence import Evidence
+from everloop.stats.split.boundary import spending
+from everloop.stats.split.draws import DRAWS, ArmMeans, arm_means, null_paths
+from everloop.stats.split.intervals import Bounds, bounds_of, critical_values
+from everloop.stats.split.metrics import UnitMetric, unit_values
+from everloop.stats.split.report import Setting, comparison_evidence, overall_evidence
+from everloop.stats.split.rule import SplitRule
+
+__all__ = ["SplitDecision", "compare_arms", "metric_bounds"]
+
+Floats = NDArray[np.float64]
+Verdict = Literal["promote", "keep", "go on", "stop", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDecision:
+    """What a split shows.
+
+    Attributes:
+        verdict: ``"promote"`` the winner, ``"keep"`` the champion, ``"go on"``, ``"stop"`` (every challenger has harmed
+            a guardrail: roll back), or ``"cannot tell"`` (the units were not dealt as was set).
+        winner: the number of the arm to promote.
+        stopped: the numbers of arms that harmed a guardrail.
+        reason: a sentence.
+        overall: the evidence for the verdict.
+        parts: one record for each challenger and metric, the deciding metric first.
+    """
+
+    verdict: Verdict
+    winner: int | None
+    stopped: tuple[int, ...]
+    reason: str
+    overall: Evidence
+    parts: tuple[Evidence, ...]
+
+
+def metric_bounds(
+    metrics: Sequence[UnitMetric],
+    arm: NDArray[np.int64],
+    arms: int,
+    *,
+    spent: Floats,
+    entered: NDArray[np.int64] | None = None,
+    draws: int = DRAWS,
+) -> list[list[Bounds]]:
+    """Bounds for a family of metrics, by challenger and metric, at every look.
+
+    Args:
+        metrics: the family; their days are the looks.
+        arm: the arm of each unit, shape ``(units,)``; 0 is the champion's.
+        arms: how many arms there are.
+        spent: the error that the family may have made by each look.
+        entered: the day, from 0, on which each unit came in; ``None`` for all on the first.
+        draws: how many draws the critical values rest on.
+
+    Raises:
+        ValueError: shapes do not fit, or a value is not finite.
+    """
+    units, days = metrics[0].sums.shape
+    _check(metrics, arm, arms)
+    first = np.zeros(units, dtype=np.int64) if entered is None else entered
+    present = first[:, None] <= np.arange(days)
+    values = [unit_values(metric, present) for metric in metrics]
+    found: ArmMeans = arm_means(values, present, arm, arms)
+    paths = null_paths(values, present, arm, arms, draws=draws)
+    critical = critical_values(paths, spent, [1 if each.better == "higher" else -1 for each in metrics])
+    return [
+        [bounds_of(found, metric, (number, place), critical) for place, metric in enumerate(metrics)]
+        for number in range(1, arms)
+    ]
+
+
+def compare_arms(
+    primary: UnitMetric,
+    guardrails: Sequence[UnitMetric],
+    arm: NDArray[np.int64],
+    names: Sequence[str],
+    *,
+    rule: SplitRule,
+    cluster: str = "unit",
+    entered: NDArray[np.int64] | None = None,
+    mismatch: str = "",
+) -> SplitDecision:
+    """Judge the challengers of a split against its champion.
+
+    Args:
+        primary: the metric that decides.
+        guardrails: metrics that must not be harmed by more than their margin, over the same units and days.
+        arm: the arm of each unit, shape ``(units,)``; 0 is the champion's.
+        names: what each arm is called, the champion first.
+        rule: the error bounds and days.
+        cluster: what a unit is, for the words.
+        entered: the day, from 0, on which each unit came in.
+        mismatch: what the sample ratio test found wrong; nothing is judged then.
+
+    Raises:
+        ValueError: shapes do not fit, or a value is not finite.
+    """
+    days = primary.sums.shape[1]
+
+    def bounds(metrics: Sequence[UnitMetric], alpha: float) -> list[list[Bounds]]:
+        spent = spending(days, alpha=alpha, horizon=rule.max_days, first=rule.first_look, before=rule.days_before)
+        return metric_bounds(metrics, arm, len(names), spent=spent, entered=entered, draws=rule.draws)
+
+    if not days or len(arm) < 2:
+        none = Bounds(*(np.zeros(0),) * 3)
+        decisive, guards = [[none]] * (len(names) - 1), [[none] * len(guardrails)] * (len(names) - 1)
+    else:
+        decisive = bounds([primary], rule.alpha)
+        guards = bounds(guardrails, rule.guardrail_alpha) if guardrails else [[]] * (len(names) - 1)
+    stopped = tuple(
+        number
+        for number, row in enumerate(guards, start=1)
+        if any(_last(each.upper, math.inf) < -metric.margin for each, metric in zip(row, guardrails, strict=True))
+    )
+    verdict, winner, reason = _verdict(primary, [row[0] for row in decisive], stopped, names, rule, days)
+    if mismatch and not (verdict == "keep" and rule.days_before + days >= rule.max_days):
+        verdict, winner, reason = "cannot tell", None, f"nothing is judged by this split: {mismatch}"
+    sizes = np.bincount(arm, minlength=len(names))
+    warnings = _warnings(sizes, rule, primary)
+    setting = Setting(rule, sizes, tuple(names), cluster, warnings)
+    parts = [
+        comparison_evidence(metric, found, number, setting, is_guardrail=place > 0)
+        for place, metric in enumerate((primary, *guardrails))
+        for number, found in enumerate(
+            [row[0] for row in decisive] if place == 0 else [row[place - 1] for row in guards], start=1
+        )
+    ]
+    leader = winner or int(np.nanargmax([_last(row[0].effect, -math.inf) for row in decisive])) + 1
+    overall = overall_evidence(parts[leader - 1], verdict, reason, guardrails=len(guardrails), arms=len(names))
+    return SplitDecision(verdict, winner, stopped, reason, overall, tuple(parts))
+
+
+def _verdict(
+    primary: UnitMetric,
+    found: Sequence[Bounds],
+    stopped: tuple[int, ...],
+    names: Sequence[str],
+    rule: SplitRule,
+    days: int,
+) -> tuple[Verdict, int | None, str]:
+    if len(stopped) == len(found):
+        harmed = ", ".join(names[number] for number in stopped)
+        return "stop", None, f"a guardrail is harmed beyond doubt by {harmed}; the champion stays"
+    bar = -primary.margin if rule.goal == "not worse" else 0.0
+    running = [number for number in range(1, len(found) + 1) if number not in stopped]
+    shown = {number: _shown(primary, found[number - 1], days) for number in running}
+    winners = [number for number in running if _last(found[number - 1].lower, -math.inf) > bar]
+    if winners:
+        best = max(winners, key=lambda number: _last(found[number - 1].effect, -math.inf))
+        what = "better" if rule.goal == "better" else f"not worse by more than {primary.margin:g}"
+        return "promote", best, f"{names[best]} is {what}: {shown[best]}"
+    if all(_last(found[number - 1].upper, math.inf) < bar for number in running):
+        worst = running[0]
+        return "keep", None, f"{names[worst]} is worse: {shown[worst]}"
+    best = max(running, key=lambda number: _last(found[number - 1].effect, -math.inf))
+    if rule.days_before + days >= rule.max_days:
+        return "keep", None, f"not shown to be {rule.goal} within {rule.max_days} days: {shown[best]}"
+    if rule.days_before + days < rule.min_days:
+        return "go on", None, f"{rule.days_before + days} of at least {rule.min_days} closed days"
+    return "go on", None, f"undecided: {shown[best]}"
+
+
+def _shown(metric: UnitMetric, found: Bounds, days: int) -> str:
+    def text(value: float) -> str:
+        return f"{value:+.2%}" if metric.scale == "relative" else f"{value:+.4g}"
+
+    effect, lower, upper = (_last(each, math.nan) for each in (found.effect, found.lower, found.upper))
+    if not math.isfinite(effect):
+        return f"too little is known of {metric.name} after {days} days"
+    sure = f" (surely from {text(lower)} to {text(upper)})" if math.isfinite(lower) and math.isfinite(upper) else ""
+    return f"{metric.name} {text(effect)} better{sure} over {days} days"
+
+
+def _warnings(sizes: NDArray[np.int64], rule: SplitRule, primary: UnitMetric) -> tuple[str, ...]:
+    found = []
+    fewest = int(sizes.min()) if len(sizes) else 0
+    ways = math.comb(int(sizes.sum()), fewest) if fewest else 1
+    if ways * rule.alpha < 2:
+        found.append(
+            f"{int(sizes.sum())} units can be dealt in {ways} ways only: too few for any verdict at this alpha"
+        )
+    elif fewest < 10:
+        found.append(
+            f"an arm has {fewest} units: the bounds rest on dealing them anew, which is exact only where the arms are "
+            "alike in all respects; they are wide, and a difference in spread alone can disturb them"
+        )
+    if not primary.is_adjusted:
+        found.append("nothing known before the split reduces the variance: it will take longer than it need")
+    return tuple(found)
+
+
+def _check(metrics: Sequence[UnitMetric], arm: NDArray[np.int64], arms: int) -> None:
+    shape = metrics[0].sums.shape
+    if any(each.sums.shape != shape for each in metrics) or arm.shape != shape[:1]:
+        raise ValueError("all metrics need the same units and days, and an arm for each unit")
+    if len(arm) and (arm.min() < 0 or arm.max() >= arms):
+        raise ValueError(f"arms are numbered from 0 to {arms - 1}")
+
+
+def _last(column: Floats, empty: float) -> float:
+    return float(column[-1]) if len(column) and not np.isnan(column[-1]) else empty

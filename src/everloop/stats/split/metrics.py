@@ -1,0 +1,147 @@
+"""A metric of units as one number for each unit and look, ready for a comparison of arms.
+
+Whatever the metric is (a mean, a count, yes or no, a ratio of two sums), it becomes a value by unit: what the unit
+came to from the first day to the look. Then the days of one unit may depend on each other as they like.
+
+- A *ratio* of sums, such as errors over sales, is linearised at the ratio over all arms: ``R + (Y - R D) / mean(D)``
+  (Budylin, Drutsa, Katsev and Tsoy 2018, "Consistent Transformation of Ratio Metrics", equation (4); with the arms'
+  own ratios it would be the delta method of Deng, Knoblich and Lu 2018).
+- *Variance reduction* takes off what was known before: ``V - theta (X - mean(X))`` with X the same metric before the
+  split, or the model's own forecast of it (CUPED: Deng, Xu, Kohavi and Walker 2013, section 3). Theta is one least
+  squares fit over all arms at each look.
+
+Ratio and theta are the same for every way of dealing the units to the arms. So, where the arms are alike, dealing the
+units anew gives an equally likely experiment, and the comparison that rests on it stays exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["UnitMetric", "unit_values"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UnitMetric:
+    """Daily sums of a metric by unit.
+
+    Attributes:
+        name: what it is called.
+        sums: the sum of each unit on each day, shape ``(units, days)``, finite; zero where there was nothing.
+        counts: for a ratio, the sums that these are divided by, of the same shape.
+        before: the unit's sum before the split, shape ``(units,)``; NaN where nothing is known of it.
+        before_counts: for a ratio, likewise.
+        expected: what a model that knew nothing of the arms expected of ``sums``, shape ``(units, days)``; it must
+            not depend on the arm.
+        better: whether ``"higher"`` or ``"lower"`` is better.
+        margin: a worsening of no more than this is borne (a share of the champion's value, or absolute).
+        scale: whether effects are shares of the champion's value (``"relative"``) or ``"absolute"``.
+    """
+
+    name: str
+    sums: Floats
+    counts: Floats | None = None
+    before: Floats | None = None
+    before_counts: Floats | None = None
+    expected: Floats | None = None
+    better: Literal["higher", "lower"] = "higher"
+    margin: float = 0.0
+    scale: Literal["relative", "absolute"] = "relative"
+
+    def __post_init__(self) -> None:
+        for name in ("sums", "counts", "expected"):
+            block = getattr(self, name)
+            if block is not None and (block.shape != self.sums.shape or not np.isfinite(block).all()):
+                raise ValueError(f"{name} of {self.name} must be finite and of shape {self.sums.shape}")
+        for name in ("before", "before_counts"):
+            row = getattr(self, name)
+            if row is not None and row.shape != self.sums.shape[:1]:
+                raise ValueError(f"{name} of {self.name} must be of shape {self.sums.shape[:1]}")
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether something known before reduces the variance."""
+        return self.before is not None or self.expected is not None
+
+
+def unit_values(metric: UnitMetric, present: NDArray[np.bool_]) -> Floats:
+    """The metric of each unit from the first day to each look, a mean by day or a ratio, adjusted.
+
+    Args:
+        metric: its daily sums.
+        present: which units have entered by each look, shape ``(units, days)``; others get zero.
+
+    >>> metric = UnitMetric("visits", np.array([[1.0, 3.0], [2.0, 2.0]]))
+    >>> unit_values(metric, np.ones((2, 2), bool))
+    array([[1., 2.],
+           [2., 2.]])
+    """
+    total = np.cumsum(metric.sums, axis=1)
+    days = np.arange(1, total.shape[1] + 1)
+    if metric.counts is None:
+        value, covariates = total / days, _plain_covariates(metric, days)
+    else:
+        value, covariates = _linearised(total, np.cumsum(metric.counts, axis=1), present), _ratio_covariates(metric)
+    for block in covariates:
+        block[~np.isfinite(block)] = np.nan
+    adjusted = _adjusted(value, covariates, present) if covariates else value
+    return np.where(present, adjusted, 0.0)
+
+
+def _plain_covariates(metric: UnitMetric, days: NDArray[np.int64]) -> list[Floats]:
+    covariates = []
+    if metric.before is not None:
+        covariates.append(np.repeat(metric.before[:, None], len(days), axis=1).astype(np.float64))
+    if metric.expected is not None:
+        covariates.append(np.cumsum(metric.expected, axis=1) / days)
+    return covariates
+
+
+def _ratio_covariates(metric: UnitMetric) -> list[Floats]:
+    """What was known before of a ratio, as values that can be regressed on: its excess, and its size."""
+    if metric.before is None or metric.before_counts is None:
+        return []
+    known = np.isfinite(metric.before) & np.isfinite(metric.before_counts)
+    top, bottom = np.where(known, metric.before, 0.0), np.where(known, metric.before_counts, 0.0)
+    ratio = top.sum() / bottom.sum() if bottom.sum() > 0 else 0.0
+    excess = np.where(known, top - ratio * bottom, np.nan)
+    return [np.repeat(excess[:, None], metric.sums.shape[1], axis=1)]
+
+
+def _linearised(top: Floats, bottom: Floats, present: NDArray[np.bool_]) -> Floats:
+    count = np.maximum(present.sum(axis=0), 1)
+    over, under = np.where(present, top, 0.0).sum(axis=0), np.where(present, bottom, 0.0).sum(axis=0)
+    ratio = np.divide(over, under, out=np.zeros_like(over), where=under > 0)
+    mean = np.where(under > 0, under / count, 1.0)
+    linear: Floats = ratio + (top - ratio * bottom) / mean
+    return linear
+
+
+def _adjusted(value: Floats, covariates: list[Floats], present: NDArray[np.bool_]) -> Floats:
+    """Less what the covariates explain, by a fit over all units that are present; one unknown counts as the mean."""
+    adjusted = value.copy()
+    for look in range(value.shape[1]):
+        rows = present[:, look]
+        columns = [_centred(block[rows, look]) for block in covariates]
+        x = np.column_stack([column for column in columns if column.any()] or [np.zeros(int(rows.sum()))])
+        if len(x) <= x.shape[1] + 2 or not x.any():
+            continue
+        y = value[rows, look]
+        theta = np.linalg.lstsq(x, y - y.mean(), rcond=1e-9)[0]
+        adjusted[rows, look] = y - x @ theta
+    return adjusted
+
+
+def _centred(column: Floats) -> Floats:
+    known = np.isfinite(column)
+    if not known.any():
+        return np.zeros_like(column)
+    centred: Floats = np.where(known, column - column[known].mean(), 0.0)
+    size = float(np.abs(centred).max())
+    return centred / size if size > 0 else centred
