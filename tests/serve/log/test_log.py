@@ -369,16 +369,24 @@ def test_a_store_that_is_slow_now_and_then_leaves_no_timers(make_stage: Maker) -
 def test_the_write_ahead_log_is_shortened_when_it_is_long(
     make_stage: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("everloop.serve.log.checkpoint._BYTES", 1_000_000)
+    monkeypatch.setattr("everloop.serve.log.checkpoint._FRAMES", 250)
     stage = make_stage()
     wal = tmp_path / "store.db-wal"
 
+    def salt() -> bytes:
+        with wal.open("rb") as file:
+            return file.read(24)[16:]
+
     async def run() -> None:
         stage.log.start(asyncio.get_running_loop())
-        for _ in range(2):
-            while wal.stat().st_size < 1_000_000:
+        for _ in range(3):
+            first, began = salt(), time.monotonic()
+            while salt() == first:  # until the log begins anew
+                assert time.monotonic() - began < 30
                 await stage.log.store(prediction(os.urandom(2000)))
-            await until(lambda: wal.stat().st_size < 1_000_000)
+        size = wal.stat().st_size
+        await stage.log.store(prediction(os.urandom(2000)))
+        assert wal.stat().st_size == size, "written over, not longer"
         stage.log.close()
 
     asyncio.run(run())

@@ -1,8 +1,9 @@
 """The prediction log: every answer is stored before it is given.
 
 Answers that come in one turn of the event loop share a commit; nobody waits for a timer. SQLite without fsync commits
-in less time than a thread takes to wake up, so the event loop does it. Everything else is committed by a thread: it
-takes all that waits, and while it commits, the next ones gather.
+in less time than a thread takes to wake up, so the event loop does it; where another worker is just committing, it
+tries again a turn later, with what has come meanwhile. Everything else is committed by a thread: it takes all that
+waits, and while it commits, the next ones gather.
 
 When the store does not take a group in ``log.patience_seconds``, what waits goes to the buffer on disk, which counts
 as stored: it is moved to the store in order, each prediction exactly once, as soon as that answers again, also after
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_PER_COMMIT = 500
 _CLOSE_SECONDS = 10.0
+_BUSY_SECONDS = 0.002
+"""For how long the event loop tries again itself: many times what another worker's commit takes."""
 
 Done = Callable[[EverloopError | None], None]
 
@@ -103,6 +106,7 @@ class PredictionLog:
         self._waiting = 0
         self._is_looking = False
         self._spooling_since: float | None = None
+        self._busy_until: float | None = None
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._write, name="everloop-log", daemon=True)
@@ -205,10 +209,26 @@ class PredictionLog:
         started = time.perf_counter()
         try:
             self._sink.write([entry.record for entry in entries], patience=0.0)
-        except (SinkBusyError, UnavailableError):
+        except SinkBusyError:
+            self._try_again(entries, started)
+            return
+        except UnavailableError:
             self._hand(entries)  # the thread can wait for it
             return
+        self._busy_until = None
         self._stored(entries, time.perf_counter() - started)
+
+    def _try_again(self, entries: list[_Entry], now: float) -> None:
+        """Another writer is at it: try in the next turn, and after some of them leave the waiting to the thread."""
+        assert self._loop is not None
+        if self._busy_until is None:
+            self._busy_until = now + _BUSY_SECONDS
+        if now < self._busy_until and not self._is_closed:
+            self._gathered = entries
+            self._loop.call_soon(self._flush)
+            return
+        self._busy_until = None
+        self._hand(entries)
 
     def _hand(self, entries: list[_Entry]) -> None:
         """Leave a group to the thread, and look after a while whether it came through."""
