@@ -1,9 +1,10 @@
 """The booster alone, through LightGBM's C API: what every server is measured against.
 
-    python booster.py MODEL ROWS SECONDS
+    python booster.py MODEL... ROWS SECONDS
 
 prints the microseconds of one call with so many rows, by the faster of the library's two ways: one matrix, or the
-prepared call for a single row, row by row.
+prepared call for a single row, row by row. Several models have their turns call by call, as behind a split of the
+traffic: each finds less of itself in the processor's caches then.
 """
 
 from __future__ import annotations
@@ -105,20 +106,21 @@ def _library() -> Path:
     return Path(spec.origin).parent / "lib" / "lib_lightgbm.so"
 
 
-def _measure(path: str, rows: int, seconds: float) -> float:
+def _measure(paths: Sequence[str], rows: int, seconds: float) -> float:
     """Microseconds of a call by the faster way; the rows differ from call to call."""
     import numpy as np  # only here: the bare application does without
 
-    booster = Booster(path, rows)
-    batches = [np.random.default_rng(seed).normal(size=rows * booster.features).tolist() for seed in range(64)]
+    boosters = [Booster(path, rows) for path in paths]
+    size = rows * boosters[0].features
+    batches = [np.random.default_rng(seed).normal(size=size).tolist() for seed in range(64)]
     best = float("inf")
-    for way in (booster.many, booster.each):
-        spent, calls, place = 0.0, 0, 0
+    for way in (Booster.many, Booster.each):
+        spent, calls = 0.0, 0
         while spent < seconds / 2:
-            n = booster.fill(batches[place % len(batches)])
-            place += 1
+            booster = boosters[calls % len(boosters)]
+            n = booster.fill(batches[calls // len(boosters) % len(batches)])
             started = time.perf_counter()
-            way(n)
+            way(booster, n)
             spent += time.perf_counter() - started
             calls += 1
         best = min(best, spent / calls * 1e6)
@@ -126,4 +128,4 @@ def _measure(path: str, rows: int, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    print(_measure(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    print(_measure(sys.argv[1:-2], int(sys.argv[-2]), float(sys.argv[-1])))

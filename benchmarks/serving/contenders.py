@@ -18,7 +18,7 @@ from serving.load import Requests
 from serving.model import COLUMNS, Model
 from serving.server import Contender
 
-__all__ = ["PEERS", "Rows", "bare", "constant", "get", "peer", "read_v2", "v2_requests"]
+__all__ = ["PEERS", "Rows", "bare", "constant", "get", "peer", "read_v2", "v2_binary_requests", "v2_requests"]
 
 HERE = Path(__file__).parent
 _LIGHTGBM = "lightgbm==4.7.0"
@@ -246,6 +246,24 @@ def v2_requests(
     """Requests of the V2 protocol; ``headers`` gives more headers for a place."""
     found = requests_of(path, encode_v2, batches)
     return Requests("POST", found.paths, found.bodies, [{**_JSON, **headers(place)} for place in range(len(batches))])
+
+
+def v2_binary_requests(
+    path: str, batches: NDArray[np.float64], headers: Callable[[int], Mapping[str, str]] = lambda _: {}
+) -> Requests:
+    """The same with the tensors in binary, both ways (the protocol's binary tensor data extension)."""
+    bodies, more = [], []
+    for place, batch in enumerate(batches):
+        data = batch.astype("<f8").tobytes()
+        document = encode_v2(batch)
+        del document["inputs"][0]["data"]
+        document["inputs"][0]["parameters"] = {"binary_data_size": len(data)}
+        document["parameters"] = {"binary_data_output": True}
+        text = json.dumps(document, separators=(",", ":")).encode()
+        length = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(text))}
+        bodies.append(text + data)
+        more.append({**length, **headers(place)})
+    return Requests("POST", [path] * len(bodies), bodies, more)
 
 
 def requests_of(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.contenders import Rows, get, read_v2, v2_requests
+from serving.contenders import Rows, get, read_v2, v2_binary_requests, v2_requests
 from serving.model import Model
 from serving.server import Contender
 from startup.project import SERIES, make_project
@@ -73,6 +73,7 @@ def contender(name: str, adopted: Adopted, rows: Rows, *flags: str, note: str = 
         command=_serve(adopted.folder, *flags),
         one=v2_requests(path, rows.one[:, None, :], unit),
         hundred=v2_requests(path, rows.hundred, unit),
+        hundred_binary=v2_binary_requests(path, rows.hundred, unit),
         read=read_v2,
         folder=adopted.folder,
         rows=rows.one,

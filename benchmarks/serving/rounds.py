@@ -128,10 +128,11 @@ def measure_starts(measured: Measured, contenders: Sequence[Contender], times: i
                 measured.started(server)
 
 
-def booster_microseconds(model: Model, rows: int, seconds: float) -> float:
-    """The booster's own time for a call, on the servers' core."""
+def booster_microseconds(models: Sequence[Model], rows: int, seconds: float) -> float:
+    """The booster's own time for a call, on the servers' core; several models have their turns call by call."""
     script = Path(__file__).with_name("booster.py")
-    command = ["taskset", "-c", SERVER_CORE, sys.executable, str(script), str(model.text), str(rows), str(seconds)]
+    files = [str(model.text) for model in models]
+    command = ["taskset", "-c", SERVER_CORE, sys.executable, str(script), *files, str(rows), str(seconds)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60)
     return float(done.stdout)
 

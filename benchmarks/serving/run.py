@@ -134,9 +134,12 @@ def _measure_servers(stage: Stage) -> None:
                 _take_turn(stage, server)
                 server.pause()
             if {"ours", "bare"} & set(stage.wanted):
-                microseconds = booster_microseconds(stage.models[0], 100, pace.seconds / 2)
-                measured.figures["booster, 100 rows"].append(microseconds)
-                measured.figures["booster, 1 row"].append(booster_microseconds(stage.models[0], 1, pace.seconds / 4))
+                for name, models, rows in (
+                    ("booster, 1 row", stage.models[:1], 1),
+                    ("booster, 100 rows", stage.models[:1], 100),
+                    ("two boosters in turn, 100 rows", stage.models, 100),
+                ):
+                    measured.figures[name].append(booster_microseconds(models, rows, pace.seconds / 3))
         again = [server.contender for server in servers if server.contender.name in STARTED]
     measure_starts(measured, again, pace.starts)
 
@@ -151,8 +154,9 @@ def _take_turn(stage: Stage, server: Server) -> None:
             measured.figures[f"stage {name}"].append((spent - before[0]) / (count - before[1]) * 1e6)
     if contender.name in SINGLE:
         measured.ask(CASES.single, server, contender.one, seconds=seconds / 2, connections=1)
-    if contender.hundred is not None and contender.name in SINGLE:
-        measured.ask(CASES.hundred, server, contender.hundred, seconds=seconds / 2, connections=4)
+        for case, requests in ((CASES.hundred, contender.hundred), (CASES.hundred_binary, contender.hundred_binary)):
+            if requests is not None:
+                measured.ask(case, server, requests, seconds=seconds / 2, connections=4)
     if contender.name == "constant" and "forecasts" in stage.wanted:
         same = contenders.get(["/file"])
         measured.ask(CASES.same_size, server, same, seconds=seconds / 2, connections=32)

@@ -48,7 +48,7 @@ class Contender:
         command: its command; ``{port}``, ``{port2}`` and ``{port3}`` become free ports.
         one: requests of one row each.
         rows: the rows of these, by which the answers are checked, where there are any.
-        hundred: requests of a hundred rows each, where they are measured.
+        hundred: requests of a hundred rows each, where they are measured; also with binary tensors.
         read: the predictions in an answer, and the release that gave them where the server tells it.
         environment: variables beside those of this process; ports are put in.
         folder: where it is started.
@@ -63,6 +63,7 @@ class Contender:
     folder: Path
     rows: NDArray[np.float64] | None = None
     hundred: Requests | None = None
+    hundred_binary: Requests | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     note: str = ""
     is_pausable: bool = True
