@@ -24,10 +24,15 @@ from everloop.serve.v2.signature import RowsDecoder
 __all__ = ["decode_request", "encode_request"]
 
 _BEGINNING = b'{"rows":'
+_AS_BYTES_FROM = 256
+"""So many numbers cost more to write as decimals than all the rest of a request's record."""
 
 
 class _Array(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An array: its elements in row order as JSON values, or its bytes in base64 where JSON cannot hold them."""
+    """An array: its elements in row order as JSON values, or its bytes in base64.
+
+    Bytes are taken where JSON cannot hold the elements, or where they are many.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -123,7 +128,7 @@ def _packed(array: NDArray[Any]) -> _Array:
         return _Array("object", array.shape, [_element(each) for each in flat.tolist()])
     if kind == "M":
         return _Array("M8[us]", array.shape, flat.astype("M8[us]").astype(np.int64).tolist())
-    if kind == "f" and np.isinf(flat).any():
+    if kind == "f" and (flat.size >= _AS_BYTES_FROM or np.isinf(flat).any()):
         return _Array(array.dtype.str, array.shape, base64=base64.b64encode(flat.tobytes()).decode("ascii"))
     return _Array(array.dtype.str, array.shape, flat.tolist())
 
