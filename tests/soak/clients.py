@@ -293,9 +293,12 @@ class Memory:
             self.pages.append(int(Path(f"/proc/{self._pid}/statm").read_text(encoding="ascii").split()[1]))
 
     def growth(self, warm_share: float) -> float:
-        """How much more the last tenth took than the tenth after warm-up did: medians' ratio less one."""
-        count = len(self.pages)
-        begin, tenth = int(count * warm_share), max(1, count // 10)
-        first = sorted(self.pages[begin : begin + tenth])
-        last = sorted(self.pages[-tenth:])
-        return last[len(last) // 2] / first[len(first) // 2] - 1
+        """How much more was taken at the end than after warm-up: the ratio of two high-water marks, less one.
+
+        A swap holds two releases for a moment, so memory goes up and down; only what its crests do tells of a leak.
+        They are the 95th percentiles of the first and the last third of the time after warm-up.
+        """
+        pages = self.pages[int(len(self.pages) * warm_share) :]
+        third = max(1, len(pages) // 3)
+        first, last = (sorted(part)[int(0.95 * (third - 1))] for part in (pages[:third], pages[-third:]))
+        return last / first - 1

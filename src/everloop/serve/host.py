@@ -20,6 +20,7 @@ from everloop.serve.breaker import Breaker
 from everloop.serve.chronicle import Chronicle
 from everloop.serve.desired import Desired, read_desired
 from everloop.serve.fallback import Attempt, Health, chain_of
+from everloop.serve.heap import give_back
 from everloop.serve.loading import Loaded
 from everloop.serve.preparing import SWAP_REFUSED, Preparation
 from everloop.serve.served import Wanted
@@ -128,8 +129,10 @@ class Host:
     def _follow(self) -> None:
         while not self._stop.wait(self._settings.poll_seconds):
             try:
-                self.refresh()
+                is_swapped = self.refresh()
                 self._learn_baseline()
+                if is_swapped:
+                    give_back()
             except Exception:
                 # The follower must outlive any surprise, or the server would serve an old release for ever.
                 self._watcher.poll_failed()
