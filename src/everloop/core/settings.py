@@ -199,6 +199,31 @@ class ReleaseSettings(Section):
     max_days: int = key(
         42, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
     )
+    loss: str = key(
+        "absolute",
+        help="What an error costs when releases are compared: 'absolute', 'squared', 'pinball:Q' for a quantile, or "
+        "'cost:OVER:UNDER', money for each unit forecast too much and too little.",
+        pattern=r"^(absolute|squared|pinball:0?\.\d+|cost:\d+(\.\d+)?:\d+(\.\d+)?)$",
+    )
+    margin: float = key(
+        0.0,
+        unit="share of the champion's loss",
+        help="A challenger that is surely not worse by more than this is promoted; 0 asks for a better one.",
+        ge=0,
+        lt=1,
+    )
+    cluster: str = key(
+        "",
+        help="What is independent when releases are compared: a column that names a series, such as the store, or "
+        "'series'; empty takes the coarsest column with at least eight values.",
+    )
+    futility: float = key(
+        0.02,
+        unit="probability",
+        help="A shadow trial ends when its chance to promote by max_days falls below this; 0 never ends it early.",
+        ge=0,
+        lt=1,
+    )
     allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
     trusted_pickles: list[str] = key(
         [],

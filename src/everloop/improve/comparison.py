@@ -1,109 +1,211 @@
 """The shadow comparison: two releases on the same cases and the same truth.
 
-Both answered the same requests at the same time. Of each instant the difference of their absolute errors, summed
-over series and steps, is one observation; so dependence between series does no harm, and dependence between days
-is met by the long-run variance.
+Both answered the same requests at the same time. The difference of their losses is summed by day and cluster (a store,
+say); :mod:`everloop.stats.paired` says what these sums prove. Everything is computed anew from predictions and outcomes
+at each look, so late and corrected outcomes may come in any order.
+
+A day counts when its truth has settled. Where half of the stores have not reported yet, the other half would decide
+who is better, and an estimate from what happens to come early is not one of the same effect (late labels: see
+``docs/explanation/methods/paired-comparison.md``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from everloop.core.errors import SettingsError, nearest
+from everloop.data.panel import split_key
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.evidence import Evidence
-from everloop.stats.sequential import mean_sequence
+from everloop.stats.paired.comparison import PairedLosses, PairedResult, PairedRule, compare_paired
+from everloop.stats.paired.losses import Loss
 
-__all__ = ["PairedDays", "decide", "pair_days"]
+__all__ = ["choose_cluster", "decide", "pair_cases"]
+
+_SETTLED_SHARE = 0.8
+"""A day counts when so much of its truth has come, of the share that days have in the end."""
+_LATE_DAYS = 28
+"""A day that is so much older than the newest counts as it is: what has not come by then never comes."""
+_LEAST_LEVELS = 8
+
+_Case = tuple[int, str, float, float, float]
+"""Day, group, the losses of champion and challenger, and how many pairs these are the sums of."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairedDays:
-    """By instant: the absolute errors of both on the same pairs, and the outcomes' absolute sum."""
+def choose_cluster(columns: Sequence[str], series: Sequence[str], named: str = "") -> tuple[str, Callable[[str], str]]:
+    """What is taken for an independent group of series.
 
-    index: list[int]
-    champion: list[float]
-    challenger: list[float]
-    actual: list[float]
-    pairs: int
+    Args:
+        columns: the columns that name a series.
+        series: the texts of the series, as :func:`everloop.data.panel.join_key` gives them.
+        named: one of the columns, or ``"series"``; empty for the coarsest column with at least eight values.
+
+    Returns:
+        Its name, and the group of a series' text.
+
+    Raises:
+        SettingsError: there is no such column.
+    """
+    keys = [split_key(each) for each in series]
+    levels = {name: len({key[place] for key in keys if place < len(key)}) for place, name in enumerate(columns)}
+    if not named:
+        enough = [name for name in columns if levels[name] >= _LEAST_LEVELS]
+        named = min(enough, key=lambda name: levels[name], default="series")
+    if named == "series" or (len(columns) == 1 and named == columns[0]):
+        return (columns[0] if len(columns) == 1 else "series"), str
+    if named not in columns:
+        raise SettingsError(
+            "setting_column",
+            f"release.cluster = {named!r} is no column that names a series",
+            hint=nearest(named, [*columns, "series"]),
+            path="release.cluster",
+        )
+    place = list(columns).index(named)
+    return named, lambda text: split_key(text)[place]
 
 
-def pair_days(champion: Sequence[JoinedForecast], shadow: Sequence[JoinedForecast]) -> PairedDays:
-    """The champion's answers and their shadow twins, summed by instant."""
+def pair_cases(
+    champion: Sequence[JoinedForecast], shadow: Sequence[JoinedForecast], *, cluster: Callable[[str], str], loss: Loss
+) -> PairedLosses:
+    """The losses of the champion's answers and of their shadow twins, where the truth has settled.
+
+    Args:
+        champion: the champion's answers beside the truth.
+        shadow: the challenger's to the same requests.
+        cluster: the group of a series' text.
+        loss: what an error costs.
+    """
     by_id = {each.prediction: each for each in champion}
-    sums: dict[int, list[float]] = {}
-    pairs = 0
+    asked: dict[int, int] = defaultdict(int)
+    known: dict[int, int] = defaultdict(int)
+    cases: list[_Case] = []
     for twin in shadow:
         leader = by_id.get(twin.twin or "")
         if leader is None or leader.series != twin.series or not np.array_equal(leader.index, twin.index):
             continue
-        known = np.isfinite(leader.actual) & np.isfinite(twin.actual)
-        pairs += int(known.sum())
-        actual = np.where(known, leader.actual, 0.0)
-        first = np.where(known, np.abs(leader.mean - leader.actual), 0.0).sum(axis=0)
-        second = np.where(known, np.abs(twin.mean - twin.actual), 0.0).sum(axis=0)
-        for place in np.flatnonzero(known.any(axis=0)):
-            total = sums.setdefault(int(leader.index[place]), [0.0, 0.0, 0.0])
-            total[0] += float(first[place])
-            total[1] += float(second[place])
-            total[2] += float(np.abs(actual[:, place]).sum())
-    order = sorted(sums)
-    columns = [[sums[index][part] for index in order] for part in range(3)]
-    return PairedDays(order, columns[0], columns[1], columns[2], pairs)
+        is_known = np.isfinite(leader.actual) & np.isfinite(twin.actual)
+        for day, count in zip(leader.index.tolist(), is_known.sum(axis=0).tolist(), strict=True):
+            asked[day] += len(leader.series)
+            known[day] += count
+        cases += _cases(leader, twin, is_known, cluster, loss)
+    settled = _settled(asked, known)
+    kept = [each for each in cases if each[0] in settled]
+    return PairedLosses.collect(*([case[place] for case in kept] for place in range(5)))
 
 
-def decide(days: PairedDays, *, alpha: float, min_days: int, max_days: int) -> Evidence:
-    """Promote, keep, or go on, on the evidence so far.
+def _cases(
+    leader: JoinedForecast,
+    twin: JoinedForecast,
+    is_known: NDArray[np.bool_],
+    cluster: Callable[[str], str],
+    loss: Loss,
+) -> list[_Case]:
+    """The losses of both, summed by day and group."""
+    names, member = np.unique([cluster(each) for each in leader.series], return_inverse=True)
+    both = [
+        np.where(is_known, loss.of(each.mean, np.where(is_known, each.actual, 0.0)), 0.0) for each in (leader, twin)
+    ]
+    sums = np.zeros((3, len(names), is_known.shape[1]))
+    for place, values in enumerate((*both, is_known)):
+        np.add.at(sums[place], member, values)
+    found: list[_Case] = []
+    for group, step in zip(*np.nonzero(sums[2]), strict=True):
+        first, second, count = sums[:, group, step].tolist()
+        found.append((int(leader.index[step]), str(names[group]), first, second, count))
+    return found
 
-    The effect is how much smaller the challenger's absolute error is, as a share of the champion's.
-    """
-    champion, challenger = np.array(days.champion), np.array(days.challenger)
-    scale = float(champion.mean()) if len(champion) else 0.0
-    difference = (champion - challenger) / scale if scale > 0 else np.zeros(0)
-    result = mean_sequence(difference, alpha=alpha, min_n=min_days, best_at=max_days)
-    effect = result.mean if scale > 0 else None
-    verdict, reason = _verdict(result.n, effect, result.lower, result.upper, min_days=min_days, max_days=max_days)
+
+def _settled(asked: dict[int, int], known: dict[int, int]) -> set[int]:
+    """The days whose truth has come, as far as it ever comes."""
+    shares = {day: known[day] / asked[day] for day in asked if known[day]}
+    if not shares:
+        return set()
+    usual = float(np.median(list(shares.values())))
+    newest = max(shares)
+    return {day for day, share in shares.items() if share >= _SETTLED_SHARE * usual or day <= newest - _LATE_DAYS}
+
+
+def decide(losses: PairedLosses, rule: PairedRule, *, loss: Loss, cluster: str) -> Evidence:
+    """Promote, keep, or go on, on the evidence so far."""
+    result = compare_paired(losses, rule)
+    unit = f"day and {cluster}" if result.unit == "cluster" else "day"
+    margin = f", or not worse by more than {rule.margin:.1%}" if rule.margin else ""
     return Evidence(
-        question="Is the challenger's error smaller than the champion's?",
-        verdict=verdict,
-        reason=reason,
-        effect=effect,
-        unit="share of the champion's absolute error",
+        question=f"Is the challenger's {loss.noun} smaller than the champion's{margin}?",
+        verdict=result.verdict,
+        reason=_reason(result, rule, loss),
+        effect=result.effect,
+        unit=f"share of the champion's {loss.noun}",
         lower=result.lower,
         upper=result.upper,
-        n=result.n,
-        observation=f"one day's difference of absolute errors, over {days.pairs} pairs of forecast and outcome",
-        method="paired; asymptotic confidence sequence (Waudby-Smith et al. 2024) with long-run variance",
-        guarantee=f"promotes a challenger that is not better in at most {alpha:.0%} of trials, however often it is "
-        "looked at, while the dependence between days is mild (autocorrelation up to about 0.5)",
-        would_change={
-            "go on": "more days of truth",
-            "promote": "nothing in this trial; live accuracy is watched from now on",
-            "keep": "a new challenger",
-        }[verdict],
+        n=result.days,
+        observation=f"the difference of both losses on one {unit}, over {int(losses.counts.sum())} pairs with truth",
+        method=_METHODS[result.unit],
+        guarantee=f"a challenger that is not better{' by the margin' if rule.margin else ''} is promoted in at most "
+        f"{rule.alpha:.0%} of trials, however often it is looked at, {_CONDITIONS[result.unit]}",
+        would_change=_would_change(result, rule),
         series={
-            "index": list(days.index),
-            "champion": list(days.champion),
-            "challenger": list(days.challenger),
-            "actual": list(days.actual),
+            "day": losses.days.tolist(),
+            "champion": losses.champion.sum(axis=1).tolist(),
+            "challenger": losses.challenger.sum(axis=1).tolist(),
+            **{
+                name: [float(value) if np.isfinite(value) else None for value in path]
+                for name, path in (
+                    ("effect", result.paths.effect),
+                    ("lower", result.paths.lower),
+                    ("upper", result.paths.upper),
+                )
+            },
         },
+        kind="paired",
+        alpha=rule.alpha,
+        clusters=len(losses.clusters),
+        cluster=cluster,
+        warnings=result.warnings,
     )
 
 
-def _verdict(
-    n: int, effect: float | None, lower: float | None, upper: float | None, *, min_days: int, max_days: int
-) -> tuple[str, str]:
-    if lower is None or upper is None or effect is None:
-        return "go on", f"{n} of at least {min_days} days of truth"
-    shown = (
-        f"error {-effect:+.1%} against the champion's over {n} days (surely between {-upper:+.1%} and {-lower:+.1%})"
+_METHODS = {
+    "cluster": "paired and clustered; asymptotic confidence sequence (Waudby-Smith et al. 2024), with the variance "
+    "between clusters and Student's quantiles",
+    "day": "paired by day; asymptotic confidence sequence (Waudby-Smith et al. 2024), with long-run variance and "
+    "Student's quantiles",
+}
+_CONDITIONS = {
+    "cluster": "while the clusters have little in common, which is checked",
+    "day": "while the dependence between days fades within some days",
+}
+
+
+def _reason(result: PairedResult, rule: PairedRule, loss: Loss) -> str:
+    if result.effect is None:
+        return f"{result.days} of at least {rule.min_days} days of truth"
+    shown = f"{loss.noun} {-result.effect:+.1%} against the champion's over {result.days} days"
+    if result.lower is None or result.upper is None:
+        if result.days < rule.min_days:
+            return f"{result.days} of at least {rule.min_days} days of truth: {shown}"
+        return f"too early for bounds: {shown}"
+    shown += f" (surely between {-result.upper:+.1%} and {-result.lower:+.1%})"
+    return {
+        "better": f"the challenger is better: {shown}",
+        "not worse": f"the challenger is not worse by more than {rule.margin:.1%}: {shown}",
+        "worse": f"the challenger is worse: {shown}",
+        "time is up": f"not shown to be better within {rule.max_days} days: {shown}",
+        "futile": f"will hardly be shown to be better within {rule.max_days} days "
+        f"(chance {result.chance or 0.0:.1%}): {shown}",
+    }.get(result.why, f"undecided: {shown}")
+
+
+def _would_change(result: PairedResult, rule: PairedRule) -> str:
+    if result.verdict == "promote":
+        return "nothing in this trial; live accuracy is watched from now on"
+    if result.verdict == "keep":
+        return "a new challenger" + ("; or more days: release.max_days" if result.why == "time is up" else "")
+    chance = (
+        "" if result.chance is None else f"; the chance to be promoted by day {rule.max_days} is {result.chance:.0%}"
     )
-    if lower > 0:
-        return "promote", f"the challenger is better: {shown}"
-    if upper < 0:
-        return "keep", f"the challenger is worse: {shown}"
-    if n >= max_days:
-        return "keep", f"not shown to be better within {max_days} days: {shown}"
-    return "go on", f"undecided: {shown}"
+    return f"more days of truth{chance}"

@@ -6,13 +6,16 @@ from datetime import datetime
 
 from everloop.core.project import Project
 from everloop.core.settings import ReleaseSettings
-from everloop.improve.comparison import decide, pair_days
+from everloop.improve.comparison import choose_cluster, decide, pair_cases
 from everloop.monitor.joining import JoinedForecast
 from everloop.release.rollout import begin_rollout, end_rollout
 from everloop.stats.evidence import Evidence
+from everloop.stats.paired.comparison import PairedRule
+from everloop.stats.paired.losses import loss_of
 from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import Store
 from everloop.store.events import record_event
+from everloop.store.evidence import keep_evidence
 from everloop.store.trials import Trial, decide_trial, open_trial, start_trial
 
 __all__ = ["begin_trial", "judge_trial", "settle_trial"]
@@ -43,25 +46,35 @@ def begin_trial(
 def judge_trial(project: Project, trial: Trial, joined: list[JoinedForecast]) -> Evidence:
     """The verdict on a trial from the predictions of both, beside the truth."""
     settings = project.settings.release
-    return decide(
-        pair_days(
-            [each for each in joined if each.release == trial.champion and each.role == "champion"],
-            [each for each in joined if each.release == trial.challenger and each.role == "shadow"],
-        ),
+    champion = [each for each in joined if each.release == trial.champion and each.role == "champion"]
+    shadow = [each for each in joined if each.release == trial.challenger and each.role == "shadow"]
+    series = sorted({text for each in shadow for text in each.series})
+    cluster, group = choose_cluster(project.settings.data.series, series, settings.cluster)
+    rule = PairedRule(
         alpha=settings.alpha,
+        margin=settings.margin,
         min_days=settings.min_days,
         max_days=settings.max_days,
+        futility=settings.futility,
     )
+    loss = loss_of(settings.loss)
+    return decide(pair_cases(champion, shadow, cluster=group, loss=loss), rule, loss=loss, cluster=cluster)
 
 
 def settle_trial(store: Store, trial: Trial, evidence: Evidence, *, at: datetime, actor: str) -> None:
-    """Carry out a verdict: the trial's end, who is in charge, and the event, all at once or not at all."""
+    """Keep the evidence and carry out its verdict: the trial's end, who is in charge, and the event.
+
+    All of it is done at once or not at all; a trial that goes on has only its evidence kept.
+    """
     is_promotion = evidence.verdict == "promote"
     kind = "promoted" if is_promotion else "kept"
     with store.write() as tx:
         going_on = open_trial(tx)
         if going_on is None or going_on.seq != trial.seq:
             return  # settled already: the step is being done twice
+        keep_evidence(tx, evidence.to_dict(), at=at, kind=evidence.kind, subject=trial.challenger)
+        if evidence.verdict == "go on":
+            return
         decide_trial(tx, trial, evidence.verdict, evidence.to_dict(), at=at)
         if is_promotion and in_role(tx, "champion") == trial.champion:
             deploy(tx, "champion", trial.challenger, at=at, reason=evidence.reason)

@@ -167,8 +167,8 @@ def _watch(context: LoopContext, report: TickReport) -> None:
     if trial is not None:
         since_start = [each for each in joined if each.index.size]
         evidence_of_trial = judge_trial(project, trial, since_start)
+        settle_trial(store, trial, evidence_of_trial, at=report.at, actor=ACTOR)
         if evidence_of_trial.verdict != "go on":
-            settle_trial(store, trial, evidence_of_trial, at=report.at, actor=ACTOR)
             sync_aliases(project, store, context.clock, actor=ACTOR)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MeanSequence", "long_run_variance", "mean_sequence"]
+__all__ = ["MeanSequence", "long_run_variance", "mean_sequence", "one_sided_widths"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +103,23 @@ def mean_sequence(
     freedom = max(n - 1 - lags, 1)
     variance = long_run_variance(x, lags) * (n - 1) / freedom
     deviation = math.sqrt(variance)
-    half = deviation * _one_sided_width(n, alpha, best_at)
+    half = deviation * float(one_sided_widths(n, alpha=alpha, best_at=best_at))
     mean = float(x.mean())
     return MeanSequence(n, mean, mean - half, mean + half, alpha, deviation)
 
 
-def _one_sided_width(n: int, alpha: float, best_at: int) -> float:
-    """The half-width for a standard deviation of one (proposition B.1 of the paper).
+def one_sided_widths(n: ArrayLike, *, alpha: float, best_at: int) -> NDArray[np.float64]:
+    """The half-widths for a standard deviation of one (proposition B.1 of the paper).
 
     ``rho`` is chosen for the tightest bound at ``best_at`` (their equation for the two-sided case at ``2 alpha``).
+
+    Args:
+        n: numbers of observations, at least 1, any shape.
+        alpha: the error bound of the one side, over all ``n``.
+        best_at: the number of observations at which the bound shall be tightest.
     """
+    count = np.asarray(n, dtype=np.float64)
     log_term = -2 * math.log(2 * alpha) if alpha < 0.5 else 0.1
     rho2 = (log_term + math.log(1 + log_term)) / best_at
-    scaled = n * rho2 + 1
-    return math.sqrt(2 * scaled / (n * n * rho2) * math.log(1 + math.sqrt(scaled) / (2 * alpha)))
+    scaled = count * rho2 + 1
+    return np.sqrt(2 * scaled / (count * count * rho2) * np.log(1 + np.sqrt(scaled) / (2 * alpha)))
