@@ -41,6 +41,9 @@ COMMANDS = (
     Command("Watch", "monitor", "Live accuracy beside the backtest's."),
     Command("Watch", "trace", "From one prediction back to its model, code and data; --repeat computes it again."),
     Command("Watch", "log", "What the prediction log holds; export it, and delete what is old."),
+    Command(
+        "Watch", "evidence", "The numbers behind every decision: effect, bounds, and what would change the verdict."
+    ),
     Command("Watch", "events", "What was decided, when, by whom, and why."),
     Command("Loop", "tick", "One step of the whole loop; safe to call as often as you like."),
     Command("Loop", "loop", "Tick whenever something is due."),

@@ -129,8 +129,18 @@ def _settled(asked: dict[int, int], known: dict[int, int]) -> set[int]:
     return {day for day, share in shares.items() if share >= _SETTLED_SHARE * usual or day <= newest - _LATE_DAYS}
 
 
-def decide(losses: PairedLosses, rule: PairedRule, *, loss: Loss, cluster: str) -> Evidence:
-    """Promote, keep, or go on, on the evidence so far."""
+def decide(
+    losses: PairedLosses, rule: PairedRule, *, loss: Loss, cluster: str, name_day: Callable[[int], str] = str
+) -> Evidence:
+    """Promote, keep, or go on, on the evidence so far.
+
+    Args:
+        losses: of both releases.
+        rule: how it is decided.
+        loss: what the losses are.
+        cluster: what a cluster is.
+        name_day: the date of a day's number.
+    """
     result = compare_paired(losses, rule)
     unit = f"day and {cluster}" if result.unit == "cluster" else "day"
     margin = f", or not worse by more than {rule.margin:.1%}" if rule.margin else ""
@@ -149,7 +159,7 @@ def decide(losses: PairedLosses, rule: PairedRule, *, loss: Loss, cluster: str) 
         f"{rule.alpha:.0%} of trials, however often it is looked at, {_CONDITIONS[result.unit]}",
         would_change=_would_change(result, rule),
         series={
-            "day": losses.days.tolist(),
+            "day": [name_day(day) for day in losses.days.tolist()],
             "champion": losses.champion.sum(axis=1).tolist(),
             "challenger": losses.challenger.sum(axis=1).tolist(),
             **{

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import numpy as np
+
+from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.core.settings import ReleaseSettings
 from everloop.improve.comparison import choose_cluster, decide, pair_cases
@@ -58,7 +61,13 @@ def judge_trial(project: Project, trial: Trial, joined: list[JoinedForecast]) ->
         futility=settings.futility,
     )
     loss = loss_of(settings.loss)
-    return decide(pair_cases(champion, shadow, cluster=group, loss=loss), rule, loss=loss, cluster=cluster)
+    frequency = Frequency.parse(project.settings.data.frequency)
+
+    def name_day(index: int) -> str:
+        return str(frequency.times(np.array([index]))[0].astype("M8[s]")).removesuffix("T00:00:00")
+
+    losses = pair_cases(champion, shadow, cluster=group, loss=loss)
+    return decide(losses, rule, loss=loss, cluster=cluster, name_day=name_day)
 
 
 def settle_trial(store: Store, trial: Trial, evidence: Evidence, *, at: datetime, actor: str) -> None:
