@@ -36,7 +36,9 @@ __all__ = [
     "earliest",
     "head",
     "merge",
+    "month_digests",
     "read",
+    "read_month",
     "read_periods",
     "schema",
     "series",
@@ -107,6 +109,12 @@ def versions(path: Path) -> list[DatasetVersion]:
     return [_version(number, each) for number, each in found if each is not None]
 
 
+def month_digests(path: Path, *, version: int | None = None) -> dict[str, str]:
+    """The digest of each month's content, in the months' order; none where there is no table."""
+    table = _snapshot(path, version)
+    return {} if table is None else dict(sorted(_description(table).months.items()))
+
+
 def as_of(path: Path, instant: datetime) -> DatasetVersion:
     """The version that was the newest at an instant.
 
@@ -144,6 +152,17 @@ def read_periods(
     for month in sorted(files):
         if month >= first:
             yield month, _read_files(files[month], columns, types)
+
+
+def read_month(path: Path, month: str, *, columns: list[str] | None = None) -> pl.DataFrame:
+    """The rows of one month of the newest version, none where it has no such month."""
+    table = _snapshot(path)
+    if table is None:
+        return pl.DataFrame()
+    files, types = _files(table), _types(table)
+    if month not in files:
+        return pl.DataFrame(schema={name: types[name] for name in columns or types})
+    return _read_files(files[month], columns, types)
 
 
 def schema(path: Path) -> dict[str, pl.DataType]:

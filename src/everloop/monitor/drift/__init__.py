@@ -1,0 +1,1 @@
+"""Drift: whether the world is still the one that a release was trained on."""

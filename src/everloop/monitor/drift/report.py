@@ -1,0 +1,178 @@
+"""What was found out about drift: the columns, what was expected of them and what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from everloop.stats.evidence import Evidence
+from everloop.store.deployments import ReleaseRow
+
+__all__ = ["ColumnVerdict", "DriftReport", "Finding"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a column that changed, or is watched.
+
+    Attributes:
+        aspect: what of the column: ``"level"``, ``"spread"``, ``"missing"``, ``"mix"``, ``"unseen"``, ``"bias"``,
+            ``"error"``.
+        label: the category or group that it is about; empty for the column as a whole.
+        is_alarm: whether it changed.
+        since: the first day of the change as far as it can be told, ``None`` where there is none.
+        day: the first day of the period that ``expected`` and ``seen`` are about: the newest.
+        expected: what was expected for this date, in the column's own unit (or as a share); ``None`` if unknown.
+        lower: the lower end of what would have been usual.
+        upper: the upper end.
+        seen: what was seen.
+        shift: how far what was seen since then lies from what was expected, in usual deviations.
+        evidence: the natural logarithm of the evidence against "nothing changed".
+    """
+
+    aspect: str
+    label: str
+    is_alarm: bool
+    since: date | None
+    day: date
+    expected: float | None
+    lower: float | None
+    upper: float | None
+    seen: float | None
+    shift: float
+    evidence: float
+
+    def sentence(self, column: str) -> str:
+        """What was expected for this date and what was seen."""
+        about = f"{column} of {self.label}" if self.label and self.aspect not in ("mix", "unseen") else column
+        noun = _NOUNS[self.aspect].format(label=self.label)
+        seen, expected = (_shown(value, self.aspect) for value in (self.seen, self.expected))
+        usual = ""
+        if self.lower is not None and self.upper is not None:
+            usual = f" (usual: {_shown(self.lower, self.aspect)} to {_shown(self.upper, self.aspect)})"
+        since = f", since {self.since:%Y-%m-%d}" if self.since else ""
+        return f"{about}: {noun} is {seen} on {self.day:%Y-%m-%d} where {expected} was expected{usual}{since}"
+
+
+_NOUNS = {
+    "level": "the mean",
+    "spread": "the deviation between rows (on the scale of arcsinh)",
+    "missing": "the share of missing values",
+    "mix": "the share of {label!r}",
+    "unseen": "the share of values that were never seen before",
+    "bias": "forecast over actual",
+    "error": "the absolute error over the promised one",
+    "silent": "the share of series that do not report",
+}
+_SHARES = frozenset({"missing", "mix", "unseen", "silent"})
+
+
+def _shown(value: float | None, aspect: str) -> str:
+    if value is None:
+        return "nothing known"
+    return f"{value:.1%}" if aspect in _SHARES else f"{value:.4g}"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnVerdict:
+    """What is said of one column.
+
+    Attributes:
+        column: its name; ``"forecast"`` and ``"error"`` in parentheses are the release's own.
+        kind: ``"target"``, ``"input"``, ``"prediction"`` or ``"residual"``.
+        verdict: ``"drift"``, ``"no drift"`` or ``"cannot tell"``.
+        reason: why it cannot be told, else empty.
+        importance: the column's share of the model's importances, ``None`` where the release tells none.
+        effect: what it is ranked by: the standardised shift, times the importance where the release tells one.
+        findings: what was looked at, alarms and the largest shifts first.
+        groups: the groups in which it changed.
+    """
+
+    column: str
+    kind: str
+    verdict: str
+    reason: str
+    importance: float | None
+    effect: float
+    findings: tuple[Finding, ...]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """What changed."""
+        return tuple(each for each in self.findings if each.is_alarm)
+
+    @property
+    def since(self) -> date | None:
+        """The first day of the change."""
+        return min((each.since for each in self.alarms if each.since is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """Whether the world is still the one that a release was trained on.
+
+    Attributes:
+        release: the release.
+        reference_until: the last instant of what it learnt to expect.
+        watched_until: the day after the last one that was looked at, ``None`` where nothing could be.
+        evidence: the verdict with its numbers.
+        columns: what is said of each column, the greatest effect first.
+        left_out: columns that are not watched, with the reason.
+        season: what of the season could be learnt: ``"weekday and year"``, ``"weekday"``, ``"none"``.
+        releases: the releases that were trained before the change and have a role now.
+    """
+
+    release: ReleaseRow
+    reference_until: datetime
+    watched_until: date | None
+    evidence: Evidence
+    columns: tuple[ColumnVerdict, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    season: str = "none"
+    releases: tuple[str, ...] = ()
+
+    @property
+    def drifting(self) -> tuple[ColumnVerdict, ...]:
+        """The columns that changed."""
+        return tuple(each for each in self.columns if each.verdict == "drift")
+
+    @property
+    def since(self) -> date | None:
+        """The first day of the earliest change."""
+        return min((each.since for each in self.drifting if each.since is not None), default=None)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of series that the change touches; none where it touches all, or groups are not watched."""
+        return tuple(sorted({name for each in self.drifting for name in each.groups}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "release": self.release.digest,
+            "reference_until": self.reference_until,
+            "watched_until": self.watched_until and self.watched_until.isoformat(),
+            "verdict": self.evidence.verdict,
+            "since": self.since and self.since.isoformat(),
+            "season": self.season,
+            "releases": list(self.releases),
+            "groups": list(self.groups),
+            "columns": [_column(each) for each in self.columns],
+            "left_out": self.left_out,
+            "evidence": self.evidence.to_dict(),
+        }
+
+
+def _column(verdict: ColumnVerdict) -> dict[str, Any]:
+    findings = [
+        {**asdict(each), "since": each.since and each.since.isoformat(), "day": each.day.isoformat()}
+        for each in verdict.findings
+    ]
+    return {
+        **asdict(verdict),
+        "groups": list(verdict.groups),
+        "since": verdict.since and verdict.since.isoformat(),
+        "findings": findings,
+    }
