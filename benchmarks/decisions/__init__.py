@@ -1,0 +1,1 @@
+"""How often decisions are wrong, and how soon they are taken."""
