@@ -19,6 +19,7 @@ def trigger(
     same_data: bool = False,
     has_champion: bool = True,
     decay: str | None = None,
+    drift: str | None = None,
     on_trial: bool = False,
     settings: RetrainSettings = WEEKLY,
 ) -> str | None:
@@ -31,6 +32,7 @@ def trigger(
         has_champion=has_champion,
         on_trial=on_trial,
         decay_reason=decay,
+        drift_reason=drift,
     )
     return found.kind if found else None
 
@@ -64,6 +66,14 @@ def test_decay_waits_for_its_cooldown_and_can_be_switched_off() -> None:
     assert trigger(MONDAY + timedelta(days=1), last=MONDAY, decay="worse") is None
     off = RetrainSettings(schedule="", on=[])
     assert trigger(thursday, last=MONDAY, decay="worse", settings=off) is None
+
+
+def test_drift_starts_a_training_as_decay_does() -> None:
+    thursday = MONDAY + timedelta(days=3)
+    assert trigger(thursday, last=MONDAY, drift="price") == "drift"
+    assert trigger(thursday, last=MONDAY, drift="price", decay="worse") == "decay"
+    assert trigger(MONDAY + timedelta(days=1), last=MONDAY, drift="price") is None
+    assert trigger(thursday, last=MONDAY, drift="price", settings=RetrainSettings(schedule="", on=["decay"])) is None
 
 
 def test_cron_instants() -> None:

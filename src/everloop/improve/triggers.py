@@ -1,4 +1,4 @@
-"""What starts a retraining: nobody in charge, the schedule, decay, or a person."""
+"""What starts a retraining: nobody in charge, the schedule, decay, drift, or a person."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ __all__ = ["LastTraining", "Trigger", "due_trigger", "last_due", "next_due"]
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Why a retraining starts: ``kind`` is ``"no champion"``, ``"schedule"``, ``"decay"`` or ``"person"``."""
+    """Why a retraining starts.
+
+    ``kind`` is ``"no champion"``, ``"schedule"``, ``"decay"``, ``"drift"`` or ``"person"``.
+    """
 
     kind: str
     reason: str
@@ -49,6 +52,7 @@ def due_trigger(
     has_champion: bool,
     on_trial: bool,
     decay_reason: str | None,
+    drift_reason: str | None = None,
 ) -> Trigger | None:
     """What starts a retraining now, if anything does.
 
@@ -66,8 +70,12 @@ def due_trigger(
     planned = last_due(settings.schedule, now)
     if planned is not None and planned > last.at:
         return Trigger("schedule", f"planned for {planned:%Y-%m-%d %H:%M}Z by schedule '{settings.schedule}'")
-    if decay_reason and "decay" in settings.on and now - last.at >= timedelta(hours=settings.cooldown_hours):
+    if now - last.at < timedelta(hours=settings.cooldown_hours):
+        return None
+    if decay_reason and "decay" in settings.on:
         return Trigger("decay", decay_reason)
+    if drift_reason and "drift" in settings.on:
+        return Trigger("drift", drift_reason)
     return None
 
 
