@@ -52,8 +52,8 @@ def boundary(draws: Floats, spent: Floats) -> Floats:
 
     Returns:
         Shape ``(days,)``; infinite where so little may be spent that the draws cannot tell. A statistic is to be
-        larger than it. Where the statistic itself is as one more draw, the error is at most what was to be spent,
-        for any number of draws.
+        larger than it. The statistic itself is as one more draw: of ``n + 1`` places, those above a critical value are
+        spent at its look, its own among them, so that few draws make the test weaker, not wrong.
 
     >>> rng = np.random.default_rng(1)
     >>> np.round(boundary(rng.standard_normal((100_000, 2)), np.array([0.025, 0.05])), 1)
@@ -61,19 +61,16 @@ def boundary(draws: Floats, spent: Floats) -> Floats:
     """
     n, days = draws.shape
     alive = np.ones(n, dtype=bool)
-    crossed = 0
+    used = 0
     critical = np.full(days, math.inf)
     for day in range(days):
-        # the statistic itself is one of n + 1 draws, so it takes one place
-        allowed = math.floor(spent[day] * (n + 1) + 1e-9) - 1 - crossed
-        if allowed < 0:
+        places = math.floor(spent[day] * (n + 1) + 1e-9) - used
+        if places <= 0:
             continue
         column = draws[alive, day]
-        if allowed >= len(column):
+        if places > len(column):
             raise ValueError("more is to be spent than there are draws")
-        place = len(column) - 1 - allowed
-        critical[day] = np.partition(column, place)[place]
-        above = alive & (draws[:, day] > critical[day])
-        crossed += int(above.sum())
-        alive &= ~above
+        critical[day] = np.partition(column, len(column) - places)[len(column) - places]
+        used += places
+        alive &= draws[:, day] <= critical[day]
     return critical

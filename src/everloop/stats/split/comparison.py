@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from everloop.stats.evidence import Evidence
 from everloop.stats.split.boundary import spending
-from everloop.stats.split.draws import DRAWS, ArmMeans, arm_means, null_paths
-from everloop.stats.split.intervals import Bounds, bounds_of, critical_values
-from everloop.stats.split.metrics import UnitMetric, unit_values
+from everloop.stats.split.draws import DRAWS, arm_means, null_paths, statistic
+from everloop.stats.split.intervals import Bounds, agreeing, bounds_of, critical_values
+from everloop.stats.split.metrics import UnitMetric, at_effect, unit_values
 from everloop.stats.split.report import Setting, comparison_evidence, overall_evidence
 from everloop.stats.split.rule import SplitRule
 
@@ -63,16 +63,21 @@ def metric_bounds(
     arms: int,
     *,
     spent: Floats,
+    centres: Sequence[float] | None = None,
     entered: NDArray[np.int64] | None = None,
     draws: int = DRAWS,
 ) -> list[list[Bounds]]:
     """Bounds for a family of metrics, by challenger and metric, at every look.
+
+    Each metric has a centre, the effect that is to be refuted: whether its bounds leave it is an exact test where each
+    unit has just this effect. Further away the bounds rest on large samples.
 
     Args:
         metrics: the family; their days are the looks.
         arm: the arm of each unit, shape ``(units,)``; 0 is the champion's.
         arms: how many arms there are.
         spent: the error that the family may have made by each look.
+        centres: the effects to be refuted, improvements; ``None`` for zeros.
         entered: the day, from 0, on which each unit came in; ``None`` for all on the first.
         draws: how many draws the critical values rest on.
 
@@ -83,12 +88,19 @@ def metric_bounds(
     _check(metrics, arm, arms)
     first = np.zeros(units, dtype=np.int64) if entered is None else entered
     present = first[:, None] <= np.arange(days)
-    values = [unit_values(metric, present) for metric in metrics]
-    found: ArmMeans = arm_means(values, present, arm, arms)
-    paths = null_paths(values, present, arm, arms, draws=draws)
-    critical = critical_values(paths, spent, [1 if each.better == "higher" else -1 for each in metrics])
+    middle = [0.0] * len(metrics) if centres is None else list(centres)
+    alike = [
+        unit_values(at_effect(metric, arm, centre), present) for metric, centre in zip(metrics, middle, strict=True)
+    ]
+    better = np.array([1 if each.better == "higher" else -1 for each in metrics])
+    critical = critical_values(null_paths(alike, present, arm, arms, draws=draws), spent, better.tolist())
+    score = statistic(arm_means(alike, present, arm, arms)) * better[:, None]
+    found = arm_means([unit_values(metric, present, arm) for metric in metrics], present, arm, arms)
     return [
-        [bounds_of(found, metric, (number, place), critical) for place, metric in enumerate(metrics)]
+        [
+            agreeing(bounds_of(found, metric, (number, place), critical), centre, score[number - 1, place], critical)
+            for place, (metric, centre) in enumerate(zip(metrics, middle, strict=True))
+        ]
         for number in range(1, arms)
     ]
 
@@ -121,23 +133,28 @@ def compare_arms(
     """
     days = primary.sums.shape[1]
 
-    def bounds(metrics: Sequence[UnitMetric], alpha: float) -> list[list[Bounds]]:
-        spent = spending(days, alpha=alpha, horizon=rule.max_days, first=rule.first_look, before=rule.days_before)
-        return metric_bounds(metrics, arm, len(names), spent=spent, entered=entered, draws=rule.draws)
+    def bounds(metrics: Sequence[UnitMetric], alpha: float, first: int, bars: list[float]) -> list[list[Bounds]]:
+        spent = spending(days, alpha=alpha, horizon=rule.max_days, first=first, before=rule.days_before)
+        return metric_bounds(metrics, arm, len(names), spent=spent, centres=bars, entered=entered, draws=rule.draws)
 
     if not days or len(arm) < 2:
         none = Bounds(*(np.zeros(0),) * 3)
         decisive, guards = [[none]] * (len(names) - 1), [[none] * len(guardrails)] * (len(names) - 1)
     else:
-        decisive = bounds([primary], rule.alpha)
-        guards = bounds(guardrails, rule.guardrail_alpha) if guardrails else [[]] * (len(names) - 1)
+        decisive = bounds([primary], rule.alpha, rule.first_look, [_bar(primary, rule)])
+        # harm is looked for from the first day on: it is what a small share of the traffic is to find soon
+        guards = [[]] * (len(names) - 1)
+        if guardrails:
+            guards = bounds(guardrails, rule.guardrail_alpha, 1, [-each.margin for each in guardrails])
     stopped = tuple(
         number
         for number, row in enumerate(guards, start=1)
         if any(_last(each.upper, math.inf) < -metric.margin for each, metric in zip(row, guardrails, strict=True))
     )
     verdict, winner, reason = _verdict(primary, [row[0] for row in decisive], stopped, names, rule, days)
-    if mismatch and not (verdict == "keep" and rule.days_before + days >= rule.max_days):
+    is_over = rule.days_before + days >= rule.max_days
+    # a mismatch shows that something is wrong: no reason to go on harming, nor to go on for ever
+    if mismatch and verdict != "stop" and not (verdict == "keep" and is_over):
         verdict, winner, reason = "cannot tell", None, f"nothing is judged by this split: {mismatch}"
     sizes = np.bincount(arm, minlength=len(names))
     warnings = _warnings(sizes, rule, primary)
@@ -165,7 +182,7 @@ def _verdict(
     if len(stopped) == len(found):
         harmed = ", ".join(names[number] for number in stopped)
         return "stop", None, f"a guardrail is harmed beyond doubt by {harmed}; the champion stays"
-    bar = -primary.margin if rule.goal == "not worse" else 0.0
+    bar = _bar(primary, rule)
     running = [number for number in range(1, len(found) + 1) if number not in stopped]
     shown = {number: _shown(primary, found[number - 1], days) for number in running}
     winners = [number for number in running if _last(found[number - 1].lower, -math.inf) > bar]
@@ -182,6 +199,11 @@ def _verdict(
     if rule.days_before + days < rule.min_days:
         return "go on", None, f"{rule.days_before + days} of at least {rule.min_days} closed days"
     return "go on", None, f"undecided: {shown[best]}"
+
+
+def _bar(primary: UnitMetric, rule: SplitRule) -> float:
+    """The effect that a challenger must be shown to pass."""
+    return -primary.margin if rule.goal == "not worse" else 0.0
 
 
 def _shown(metric: UnitMetric, found: Bounds, days: int) -> str:

@@ -25,6 +25,7 @@ DRAWS = 10_000
 PERMUTED_UNITS = 2_000
 _SEED = 20_260_301
 _CHUNK_CELLS = 4_000_000
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +63,9 @@ def arm_means(
             sums = sums.reshape(*arm.shape[:-1], 1 + 2 * metrics, days)
             n = sums[..., :1, :]
             mean = sums[..., 1 : 1 + metrics, :] / n
-            spread = np.maximum(sums[..., 1 + metrics :, :] - n * mean**2, 0.0)
+            square = sums[..., 1 + metrics :, :]
+            spread = square - n * mean**2
+            spread = np.where(spread > _ROUNDING * square, spread, 0.0)
             means.append(np.where(n >= 2, mean, np.nan))
             variances.append(np.where(n >= 2, spread / (n - 1) / n, np.nan))
     return ArmMeans(np.stack(means, axis=-3) + centre, np.stack(variances, axis=-3))
@@ -71,12 +74,13 @@ def arm_means(
 def statistic(found: ArmMeans) -> Floats:
     """Each other arm's mean less arm 0's, over its standard error, shape ``(..., arms - 1, metrics, days)``.
 
-    Zero where nothing can be said yet: too few units, or none that differ.
+    Zero where nothing can be said yet: too few units, or none that differ. Infinite where each arm's units are all
+    alike and the arms differ: a release that fails on every request of its units is no matter of chance.
     """
     difference = found.mean[..., 1:, :, :] - found.mean[..., :1, :, :]
     variance = found.variance[..., 1:, :, :] + found.variance[..., :1, :, :]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(variance > 0, difference / np.sqrt(variance), 0.0)
+        return np.nan_to_num(difference / np.sqrt(variance), nan=0.0, posinf=np.inf, neginf=-np.inf)
 
 
 def null_paths(
@@ -130,4 +134,7 @@ def _stacked(values: Sequence[Floats], present: NDArray[np.bool_]) -> tuple[Floa
     """The metrics in one block ``(metrics, units, days)``, less their means over all units for the sake of rounding."""
     block = np.stack(values)
     centre = np.where(present, block, 0.0).sum(axis=1) / np.maximum(present.sum(axis=0), 1)
-    return np.where(present, block - centre[:, None, :], 0.0), centre
+    block = np.where(present, block - centre[:, None, :], 0.0)
+    # what is left of equal values by rounding is no difference
+    size = np.maximum(np.abs(block).max(axis=1), np.abs(centre))[:, None, :]
+    return np.where(np.abs(block) > _ROUNDING * size, block, 0.0), centre
