@@ -40,6 +40,7 @@ from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.schema import releases as release_rows
 from everloop.validate.examination import Examination, forecast_table
+from everloop.validate.expected import EXPECTED_FILE, expected_ranges
 
 if TYPE_CHECKING:
     from everloop.experiment.mlflow_tracker import Tracker
@@ -239,6 +240,8 @@ def _write_evidence(folder: Path, examination: Examination, panel: Panel) -> Non
         "cutoffs": [str(each) for each in panel.frequency.times(_cutoffs(examination))],
     }
     _write_json(folder / "evidence" / "backtest.json", scores)
+    expected = expected_ranges(examination.backtest, panel)
+    (folder / EXPECTED_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(expected, order="sorted")) + b"\n")
     _write_json(folder / "evidence" / "gates.json", [gate.to_dict() for gate in examination.gates])
     pl.DataFrame(forecast_table(examination, panel)).write_parquet(folder / "evidence" / "backtest.parquet")
 

@@ -1,0 +1,132 @@
+"""How hard each time of the year is to forecast, and how much that differs from window to window.
+
+The seasonal naive needs no fitting, so it can be examined over the whole history, in many more windows than a
+candidate. Its errors tell the season of the difficulty, and how far the level of one window lies from the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.data.panel import Panel
+
+__all__ = ["History", "learn_history"]
+
+Floats = NDArray[np.float64]
+
+_MOST_FREEDOM = 8.0
+"""The naive is not the candidate: however long the history, it counts for no more windows than this."""
+_LEAST_YEARS = 2
+_FLOOR = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the naive's errors tell.
+
+    Attributes:
+        months: the factor of each month as a logarithm, without a season empty.
+        season: how it was learnt, or why not.
+        error_variance: the variance of a window's level of the logarithm of the error over the sales.
+        bias_variance: that of a window's bias.
+        freedom: how many windows this knowledge counts for.
+        inflation: the variance of a month's factor, as a share of a window's.
+    """
+
+    months: dict[str, float] = field(default_factory=dict)
+    season: str = ""
+    error_variance: float = 0.0
+    bias_variance: float = 0.0
+    freedom: float = 0.0
+    inflation: float = 0.0
+
+
+def learn_history(panel: Panel, *, lag: int, steps: int, window: int, season: History | None = None) -> History:
+    """What a seasonal naive of some lag would have done all along.
+
+    Args:
+        panel: the history.
+        lag: the lag, in steps.
+        steps: how many steps make one observation.
+        window: how many observations make a window.
+        season: takes the months' factors from here; ``None`` learns them.
+    """
+    first, absolute, signed, actual = _naive_sums(panel, lag, steps)
+    typical = float(np.median(actual[actual > 0])) if (actual > 0).any() else 0.0
+    usable = actual > 0.05 * typical
+    safe = np.where(usable, actual, 1.0)
+    error = np.where(usable, np.log(np.maximum(absolute / safe, _FLOOR)), np.nan)
+    bias = np.where(usable, signed / safe, np.nan)
+    dates = panel.frequency.times((first + np.arange(len(actual))) * steps).astype("M8[M]").astype(np.int64)
+    months, words, years = _months(error, dates) if season is None else (season.months, season.season, 0)
+    if months:
+        error = error - np.array([months[str(month)] for month in dates % 12 + 1])
+    levels, biases = _block_means(error, window), _block_means(bias, window)
+    # each factor that was learnt has used up a window
+    left = len(levels) - 1 - (11 if months else 0)
+    if left < 1:
+        return History(months, words)
+    spent = (len(levels) - 1) / left
+    inflation = (1 / years if years else 0.0) if season is None else season.inflation
+    return History(
+        months=months,
+        season=words,
+        error_variance=float(levels.var(ddof=1)) * spent,
+        bias_variance=float(biases.var(ddof=1)),
+        freedom=min(float(left), _MOST_FREEDOM),
+        inflation=inflation if months else 0.0,
+    )
+
+
+def _naive_sums(panel: Panel, lag: int, steps: int) -> tuple[int, Floats, Floats, Floats]:
+    """The first observation, and by observation the sums of absolute and signed errors and of sales."""
+    y = panel.y.astype(np.float64)
+    if len(y) <= lag:
+        empty = np.zeros(0)
+        return 0, empty, empty, empty
+    series = panel.series_of_rows()
+    index = panel.index_of_rows()[lag:]
+    error = y[:-lag] - y[lag:]
+    known = (series[lag:] == series[:-lag]) & np.isfinite(error)
+    if not known.any():
+        empty = np.zeros(0)
+        return 0, empty, empty, empty
+    place = index[known] // steps
+    first = int(place.min())
+    place = place - first
+    size = int(place.max()) + 1
+    error, sales = error[known], np.abs(y[lag:][known])
+    sums = [np.bincount(place, weights, size).astype(np.float64) for weights in (np.abs(error), error, sales)]
+    return first, sums[0], sums[1], sums[2]
+
+
+def _months(error: Floats, dates: NDArray[np.int64]) -> tuple[dict[str, float], str, int]:
+    """The mean of each month over the mean of all, where each month was seen often enough."""
+    seen = np.isfinite(error)
+    counts = [len(np.unique(dates[seen & (dates % 12 == month)])) for month in range(12)]
+    years = min(counts)
+    if years < _LEAST_YEARS:
+        words = (
+            f"the history does not show each month {_LEAST_YEARS} times: no season of the error is told apart, and "
+            "the ranges hold the whole year's"
+        )
+        return {}, words, 0
+    means = np.array([float(np.mean(error[seen & (dates % 12 == month)])) for month in range(12)])
+    means -= means.mean()
+    words = f"each month's factor is the seasonal naive's error in it, over at least {years} years"
+    return {str(month + 1): float(mean) for month, mean in enumerate(means)}, words, years
+
+
+def _block_means(values: Floats, window: int) -> Floats:
+    """The means of consecutive windows, the newest whole; those with less than half of their values are left out."""
+    whole = len(values) // window
+    if whole == 0:
+        return np.zeros(0)
+    blocks = values[len(values) - whole * window :].reshape(whole, window)
+    seen = np.isfinite(blocks)
+    sums = np.where(seen, blocks, 0.0).sum(axis=1)
+    enough = seen.sum(axis=1) * 2 >= window
+    return np.asarray(sums[enough] / seen.sum(axis=1)[enough], dtype=np.float64)
