@@ -1,0 +1,1 @@
+"""Whether streams of daily numbers still behave as their past says; the user sets the rate of false alarms."""

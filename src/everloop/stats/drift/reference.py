@@ -1,0 +1,222 @@
+"""What streams of daily numbers learnt to expect from their own past, kept per release.
+
+A stream is modelled as its season (weekday, two yearly harmonics, given regressors) plus a level that may wander
+slowly plus an autoregression of lags 1, 2 and 7. All errors that later errors are judged against are out of fold: each
+block of the past is predicted by a season that was fitted on the others, so that what is not known of the season is
+part of what is usual.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from everloop.stats.drift.dynamics import autoregression, innovations, slow_level
+from everloop.stats.drift.season import WEEKDAY, YEAR, blocks, fit, grid, season_columns
+from everloop.stats.drift.usual import Usual
+
+__all__ = ["KINDS", "Reference", "learn"]
+
+Floats = NDArray[np.float64]
+Days = NDArray[np.int64]
+
+KINDS = ("value", "share", "unseen", "bias", "error")
+"""``value``: any number. ``share``: the arcsine of the root of a share, times two. ``unseen``: such a share that was
+zero in all the reference. ``bias``: a signed error, expected to be zero. ``error``: a size of errors, only its rise
+counts."""
+
+_LEAST_DAYS = 28
+_LEAST_WEEKS = 26
+_YEARLY_DAYS = 548
+_TAIL = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """What is expected of ``m`` streams.
+
+    Attributes:
+        kinds: of each stream, one of :data:`KINDS`.
+        period_days: how many days a period has.
+        last_day: the first day of the newest period that was learnt from, days since 1970.
+        season: ``"weekday and year"``, ``"weekday"`` or ``"none"``.
+        known: how many periods each stream was known for, shape ``(m,)``.
+        coefficients: of the season, shape ``(k, m)``.
+        lags: the autoregression's coefficients at its lags, shape ``(3, m)``.
+        usual: what errors are usual.
+        tail: what the season left of the newest periods (out of fold), shape ``(t, m)``: later ones build on it.
+    """
+
+    kinds: tuple[str, ...]
+    period_days: int
+    last_day: int
+    season: str
+    known: NDArray[np.int64]
+    coefficients: Floats
+    lags: Floats
+    usual: Usual
+    tail: Floats
+
+    @property
+    def too_little(self) -> NDArray[np.bool_]:
+        """The streams that nothing can be said about: their past is too short. Shape ``(m,)``."""
+        always = np.array([kind == "unseen" for kind in self.kinds], dtype=bool)
+        result: NDArray[np.bool_] = (self.known < _least(self.period_days)) & ~always
+        return result
+
+    def columns(self, days: Days, regressors: Floats | None = None) -> Floats:
+        """The season's regressors at some dates, as they were used to learn."""
+        return season_columns(days, self.season, period_days=self.period_days, regressors=regressors)
+
+    def select(self, places: Sequence[int] | NDArray[np.int64]) -> Reference:
+        """Some of the streams."""
+        chosen = np.asarray(places, dtype=np.int64)
+        return Reference(
+            tuple(self.kinds[place] for place in chosen.tolist()),
+            self.period_days,
+            self.last_day,
+            self.season,
+            self.known[chosen],
+            self.coefficients[:, chosen],
+            self.lags[:, chosen],
+            self.usual.select(chosen),
+            self.tail[:, chosen],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The reference as JSON values; numbers survive bit for bit."""
+        return {
+            "kinds": list(self.kinds),
+            "period_days": self.period_days,
+            "last_day": self.last_day,
+            "season": self.season,
+            "known": self.known.tolist(),
+            "coefficients": _listed(self.coefficients),
+            "lags": _listed(self.lags),
+            "usual": self.usual.to_dict(),
+            "tail": _listed(self.tail),
+        }
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> Reference:
+        """Back from :meth:`to_dict`.
+
+        Raises:
+            KeyError: a part is missing.
+            ValueError: a part has another shape than it must.
+        """
+        kinds = tuple(tree["kinds"])
+        arrays = {name: _array(tree[name], len(kinds)) for name in ("coefficients", "lags", "tail")}
+        return cls(
+            kinds=kinds,
+            period_days=int(tree["period_days"]),
+            last_day=int(tree["last_day"]),
+            season=tree["season"],
+            known=np.array(tree["known"], dtype=np.int64).reshape(len(kinds)),
+            usual=Usual.from_dict(tree["usual"], len(kinds)),
+            **arrays,
+        )
+
+    def pack(self) -> bytes:
+        """The bytes to keep."""
+        return zlib.compress(json.dumps(self.to_dict(), allow_nan=False).encode(), 1)
+
+    @classmethod
+    def unpack(cls, content: bytes) -> Reference:
+        """Back from :meth:`pack`.
+
+        Raises:
+            ValueError: the bytes are no reference.
+        """
+        try:
+            return cls.from_dict(json.loads(zlib.decompress(content)))
+        except (zlib.error, KeyError, TypeError) as error:
+            raise ValueError(f"no reference for drift: {error}") from error
+
+
+def learn(
+    days: Days,
+    values: Floats,
+    kinds: Sequence[str],
+    *,
+    period_days: int = 1,
+    regressors: Floats | None = None,
+) -> Reference:
+    """Learn what to expect of streams.
+
+    Args:
+        days: the first day of each period, days since 1970, ascending; periods may be missing. Shape ``(p,)``.
+        values: shape ``(p, m)``, NaN where nothing is known.
+        kinds: of each stream, one of :data:`KINDS`.
+        period_days: how many days a period has.
+        regressors: what else moves the streams and is known ahead (holidays), shape ``(p, r)``.
+
+    Raises:
+        ValueError: no period, days that are not periods apart, or an unknown kind.
+    """
+    if not len(days) or values.shape != (len(days), len(kinds)) or not set(kinds) <= set(KINDS):
+        raise ValueError(f"expected periods and one of {', '.join(KINDS)} for each of {values.shape[1:]} streams")
+    first, last = int(days[0]), int(days[-1])
+    season = season_of(last - first + period_days, period_days)
+    full_days, full = grid(days, values, first, last, period_days)
+    extra = None if regressors is None else np.nan_to_num(grid(days, regressors, first, last, period_days)[1])
+    design = season_columns(full_days, season, period_days=period_days, regressors=extra)
+    masks = np.stack([_used(kind, design.shape[1], season, period_days) for kind in kinds], axis=1)
+    everything = np.ones(len(full), dtype=bool)
+    coefficients = _fit_masked(design, full, everything, masks)
+    left = np.full_like(full, np.nan)
+    for block in blocks(len(full)):
+        left[block] = full[block] - design[block] @ _fit_masked(design, full, ~block, masks)
+    left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
+    level = slow_level(left, np.zeros((0, left.shape[1])), period_days)
+    lags = autoregression(left - level, period_days)
+    usual = Usual.of(innovations(left - level, lags, period_days), left - level)
+    known = np.isfinite(full).sum(axis=0)
+    return Reference(
+        tuple(kinds), period_days, last, season, known, coefficients, lags, usual, left[-_TAIL // period_days :]
+    )
+
+
+def season_of(span_days: int, period_days: int) -> str:
+    """What of the season so many days can teach."""
+    if span_days >= _YEARLY_DAYS:
+        return YEAR
+    return WEEKDAY if period_days == 1 and span_days >= _LEAST_DAYS else "none"
+
+
+def _least(period_days: int) -> int:
+    return _LEAST_DAYS if period_days == 1 else _LEAST_WEEKS
+
+
+def _used(kind: str, columns: int, season: str, period_days: int) -> NDArray[np.bool_]:
+    """Which columns of the design a kind of stream is regressed on."""
+    used = np.ones(columns, dtype=bool)
+    if kind in ("bias", "unseen"):
+        used[:] = False
+    if kind == "error":
+        # a release's errors are known for too short a time to learn more than their weekday
+        used[7 if season != "none" and period_days == 1 else 1 :] = False
+    return used
+
+
+def _fit_masked(design: Floats, values: Floats, rows: NDArray[np.bool_], masks: NDArray[np.bool_]) -> Floats:
+    """Coefficients where each stream uses its own columns; the others are zero."""
+    result = np.zeros(masks.shape)
+    for pattern in np.unique(masks, axis=1).T:
+        members = np.flatnonzero((masks == pattern[:, None]).all(axis=0))
+        result[np.ix_(np.flatnonzero(pattern), members)] = fit(design[:, pattern], values[:, members], rows)
+    return result
+
+
+def _listed(values: Floats) -> list[list[float | None]]:
+    return [[value if np.isfinite(value) else None for value in row] for row in values.tolist()]
+
+
+def _array(rows: Sequence[Sequence[float | None]], streams: int) -> Floats:
+    return np.array(rows, dtype=np.float64).reshape(len(rows), streams)

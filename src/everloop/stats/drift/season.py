@@ -1,0 +1,88 @@
+"""What a date alone lets one expect: a regression on weekday, the year's two first harmonics and given regressors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["WEEKDAY", "YEAR", "blocks", "fit", "grid", "season_columns"]
+
+Floats = NDArray[np.float64]
+Days = NDArray[np.int64]
+
+WEEKDAY = "weekday"
+YEAR = "weekday and year"
+_YEAR_DAYS = 365.25
+_HARMONICS = 2
+_BLOCKS = 8
+_LEAST_BLOCK = 4
+
+
+def grid(days: Days, values: Floats, first: int, last: int, period_days: int) -> tuple[Days, Floats]:
+    """Periods without holes from ``first`` to ``last`` (days since 1970), NaN where nothing is known.
+
+    Raises:
+        ValueError: the days are not one period apart, or come twice.
+    """
+    offset = days - first
+    if np.any(offset % period_days) or len(np.unique(days)) != len(days):
+        raise ValueError("days must be the first days of periods, each once")
+    number = max((last - first) // period_days + 1, 0)
+    full = np.full((number, values.shape[1]), np.nan)
+    place = offset // period_days
+    inside = (place >= 0) & (place < number)
+    full[place[inside]] = values[inside]
+    return first + period_days * np.arange(number, dtype=np.int64), full
+
+
+def season_columns(days: Days, season: str, *, period_days: int, regressors: Floats | None = None) -> Floats:
+    """The regressors of some dates, shape ``(p, k)``; the first is the constant.
+
+    Args:
+        days: days since 1970 (a Thursday).
+        season: ``"none"``, ``"weekday"`` or ``"weekday and year"``.
+        period_days: with more than one, weekdays mean nothing.
+        regressors: more columns, such as holidays, shape ``(p, r)``.
+    """
+    columns = [np.ones(len(days))]
+    if season in (WEEKDAY, YEAR) and period_days == 1:
+        weekday = (days + 3) % 7
+        # each column sums to zero over a week, so the constant is the level of an average day
+        columns += [(weekday == day) - (weekday == 6).astype(float) for day in range(6)]
+    if season == YEAR:
+        angle = 2 * np.pi * days / _YEAR_DAYS
+        for harmonic in range(1, _HARMONICS + 1):
+            columns += [np.sin(harmonic * angle), np.cos(harmonic * angle)]
+    design = np.stack(columns, axis=1)
+    return design if regressors is None else np.concatenate([design, regressors], axis=1)
+
+
+def fit(design: Floats, values: Floats, rows: NDArray[np.bool_]) -> Floats:
+    """Coefficients by least squares, shape ``(k, m)``, each stream from the rows where it is known.
+
+    A direction that the rows do not determine gets the coefficient of least length.
+    """
+    known = np.isfinite(values) & rows[:, None]
+    coefficients = np.zeros((design.shape[1], values.shape[1]))
+    if not design.shape[1]:
+        return coefficients
+    patterns, group = np.unique(known, axis=1, return_inverse=True) if known.size else (known, np.zeros(0, np.int64))
+    for place in range(patterns.shape[1]):
+        use, members = patterns[:, place], np.flatnonzero(group.ravel() == place)
+        if use.any():
+            inverse = np.linalg.pinv(design[use], rcond=1e-8)
+            coefficients[:, members] = inverse @ values[np.ix_(use, members)]
+    return coefficients
+
+
+def blocks(number: int) -> Iterator[NDArray[np.bool_]]:
+    """Contiguous blocks of periods, each left out in turn; a block is never shorter than four periods."""
+    pieces = max(min(_BLOCKS, number // _LEAST_BLOCK), 2)
+    edges = np.linspace(0, number, pieces + 1).astype(int)
+    for start, stop in pairwise(edges.tolist()):
+        chosen = np.zeros(number, dtype=bool)
+        chosen[start:stop] = True
+        yield chosen

@@ -1,0 +1,150 @@
+"""Which errors are usual: their sorted past, how they hang together, and the size beyond which one alone is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+__all__ = ["Usual"]
+
+Floats = NDArray[np.float64]
+
+_BANDWIDTH = 28
+_CAUTION = 1.0
+_TAIL_SHARE = 0.1
+_HEAVIEST = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Usual:
+    """The out-of-fold errors of ``m`` streams.
+
+    Attributes:
+        errors: sorted, shape ``(p, m)``, the NaN last.
+        number: how many each has.
+        sd: their standard deviation.
+        spread: the standard deviation of what season and level left, before the autoregression.
+        temper: the long-run variance of the scores over their variance, at least 1.
+        largest: the largest absolute error.
+        edge: the absolute error that a tenth exceeds.
+        scale: of the generalised Pareto distribution of what exceeds the edge.
+        shape: of that distribution, between 0 and 0.5.
+    """
+
+    errors: Floats
+    number: NDArray[np.int64]
+    sd: Floats
+    spread: Floats
+    temper: Floats
+    largest: Floats
+    edge: Floats
+    scale: Floats
+    shape: Floats
+
+    @classmethod
+    def of(cls, errors: Floats, left: Floats) -> Usual:
+        """Learn from errors in time order, shape ``(p, m)``, NaN where unknown, and from what the season left."""
+        in_order = np.sort(errors, axis=0)
+        number = np.isfinite(errors).sum(axis=0)
+        sd = _deviation(errors, number)
+        size = np.abs(errors)
+        largest = np.where(number > 0, np.where(np.isfinite(size), size, 0.0).max(axis=0, initial=0.0), 0.0)
+        plain = cls(in_order, number, sd, _deviation(left, number), *(np.zeros(len(sd)) for _ in range(5)))
+        temper = _long_run(plain.scores(errors))
+        edge, scale, shape = _tails(size, number)
+        return cls(in_order, number, sd, plain.spread, temper, largest, edge, scale, shape)
+
+    def scores(self, errors: Floats) -> Floats:
+        """Errors as conformal normal scores: the normal quantile of their rank among the usual ones.
+
+        The rank is the middle one among equals, out of one more than there are usual ones, so a score never lies
+        further out than the number of usual errors warrants (Vovk, Gammerman and Shafer 2005). NaN stays NaN.
+        """
+        rank = np.empty_like(errors)
+        for place in range(errors.shape[1]):
+            known = self.errors[: self.number[place], place]
+            low = np.searchsorted(known, errors[:, place], "left")
+            high = np.searchsorted(known, errors[:, place], "right")
+            rank[:, place] = (low + high) / 2 + 0.5
+        with np.errstate(invalid="ignore"):
+            scores: Floats = np.where(np.isfinite(errors), special.ndtri(rank / (self.number + 1)), np.nan)
+        return scores
+
+    def sudden(self, probability: float) -> Floats:
+        """The absolute error that is an alarm by itself, shape ``(m,)``.
+
+        Twice the largest ever seen, or, where the tail is heavier than that allows, what a generalised Pareto
+        distribution above the ninth decile (Pickands 1975) exceeds with ``probability`` a period.
+        """
+        ratio = _TAIL_SHARE / probability
+        exact = np.where(self.shape > 1e-9, self.shape, 1.0)
+        reach = np.where(self.shape > 1e-9, np.expm1(exact * np.log(ratio)) / exact, np.log(ratio))
+        limit: Floats = np.maximum(2 * self.largest, self.edge + self.scale * reach)
+        return limit
+
+    def select(self, places: NDArray[np.int64]) -> Usual:
+        """Some of the streams."""
+        rest = (getattr(self, name)[places] for name in _BY_STREAM)
+        return Usual(self.errors[:, places], *rest)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        errors = [self.errors[:count, place].tolist() for place, count in enumerate(self.number.tolist())]
+        return {"errors": errors} | {name: getattr(self, name).tolist() for name in _BY_STREAM}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any], streams: int) -> Usual:
+        """Back from :meth:`to_dict`."""
+        rest = {name: np.array(tree[name]).reshape(streams) for name in _BY_STREAM}
+        errors = np.full((max((len(each) for each in tree["errors"]), default=0), streams), np.nan)
+        for place, each in enumerate(tree["errors"]):
+            errors[: len(each), place] = each
+        return cls(errors=errors, **rest)
+
+
+_BY_STREAM = ("number", "sd", "spread", "temper", "largest", "edge", "scale", "shape")
+
+
+def _deviation(values: Floats, number: NDArray[np.int64]) -> Floats:
+    several = np.maximum(number, 2)
+    mean = np.nansum(values, axis=0) / several
+    deviation: Floats = np.sqrt(np.nansum((values - mean) ** 2, axis=0) / (several - 1))
+    return deviation
+
+
+def _long_run(scores: Floats) -> Floats:
+    """Long-run variance over one, by Bartlett weights (Newey and West 1987), a standard error on the safe side."""
+    known = np.isfinite(scores)
+    number = np.maximum(known.sum(axis=0), 1)
+    filled = np.where(known, scores, 0.0)
+    power = np.maximum((filled**2).sum(axis=0), 1e-12)
+    lags = int(min(_BANDWIDTH, max(len(scores) // 4, 1)))
+    ratio = np.ones(scores.shape[1])
+    for lag in range(1, lags + 1):
+        ratio += 2 * (1 - lag / (lags + 1)) * (filled[lag:] * filled[:-lag]).sum(axis=0) / power
+    # the estimate's relative standard error under Bartlett weights (Priestley 1981, section 6.2.4)
+    error = np.sqrt(4 / 3 * lags / number)
+    temper: Floats = np.maximum(ratio, 1.0) * (1 + _CAUTION * error)
+    return temper
+
+
+def _tails(size: Floats, number: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
+    """Edge, scale and shape of what lies above the ninth decile, by moments (Hosking and Wallis 1987, equation 5)."""
+    edge = np.zeros(size.shape[1])
+    some = number > 0
+    if some.any():
+        edge[some] = np.nanquantile(size[:, some], 1 - _TAIL_SHARE, axis=0)
+    excess = np.where(size > edge, size - edge, np.nan)
+    count = np.isfinite(excess).sum(axis=0)
+    several = np.maximum(count, 2)
+    mean = np.nansum(excess, axis=0) / np.maximum(count, 1)
+    variance = np.nansum((excess - mean) ** 2, axis=0) / (several - 1)
+    ratio = np.divide(mean**2, variance, out=np.ones_like(mean), where=variance > 0)
+    shape = np.clip((1 - ratio) / 2 + 0.5 / np.sqrt(several), 0.0, _HEAVIEST)
+    # the scale that keeps the mean
+    return edge, mean * np.where(shape > 0, 1 - np.minimum(shape, _HEAVIEST), 1.0), shape
