@@ -195,10 +195,8 @@ class ReleaseSettings(Section):
         max_length=200,
     )
     alpha: float = key(0.05, unit="probability", help="Bound on promoting a challenger that is not better.", gt=0, lt=1)
-    min_days: int = key(14, unit="days of truth", help="A shadow trial is not decided before.", ge=2)
-    max_days: int = key(
-        42, unit="days of truth", help="A shadow trial without a winner ends then; the champion stays.", ge=2
-    )
+    min_days: int = key(14, unit="days of truth", help="A trial is not decided before.", ge=2)
+    max_days: int = key(42, unit="days of truth", help="A trial without a winner ends then; the champion stays.", ge=2)
     loss: str = key(
         "absolute",
         help="What an error costs when releases are compared: 'absolute', 'squared', 'pinball:Q' for a quantile, or "
@@ -223,6 +221,34 @@ class ReleaseSettings(Section):
         help="A shadow trial ends when its chance to promote by max_days falls below this; 0 never ends it early.",
         ge=0,
         lt=1,
+    )
+    metric: str = key(
+        "error",
+        help="What decides an A/B test (rollout = 'ab'): 'error' of the forecasts, 'failures', 'outside' (truths "
+        "outside the intervals), 'over' or 'under' (forecast too much or too little), or the name of a measurement.",
+        min_length=1,
+        max_length=100,
+    )
+    better: Literal["higher", "lower"] = key(
+        "higher", help="Which way release.metric is better, where it is a measurement."
+    )
+    guardrails: list[str] = key(
+        ["failures:0.01", "error:0.1"],
+        help="What a challenger on a share of the traffic must not harm, each as 'NAME:MARGIN' or, for a measurement, "
+        "'NAME:lower:MARGIN' or 'NAME:higher:MARGIN'. The margin is a share of the champion's value; for 'failures' "
+        "and 'outside', which are shares, it is the difference.",
+    )
+    settle_days: int = key(
+        1,
+        unit="days",
+        help="A day counts in a split comparison once so many whole days have passed since.",
+        ge=0,
+        le=60,
+    )
+    variance_reduction: Literal["before", "forecast", "none"] = key(
+        "before",
+        help="What makes a split comparison faster: each unit's own past (before), what was forecast for it before the "
+        "split began (forecast), or nothing.",
     )
     allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
     trusted_pickles: list[str] = key(

@@ -19,10 +19,12 @@ from everloop.data.outcomes import outcomes_frame
 from everloop.data.table import DatasetVersion, head
 from everloop.improve.refresh import refresh_states
 from everloop.improve.retraining import LAST_TRAINING, Retraining, retrain
+from everloop.improve.split import is_judged, judge_split, settle_split, split_of, split_state
 from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
 from everloop.loop.lease import HeldLease, held_lease
+from everloop.monitor.joining import JoinedForecast
 from everloop.monitor.live import LiveReport, joined_since, look
 from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
@@ -33,7 +35,7 @@ from everloop.store.deployments import in_role, latest_state
 from everloop.store.events import Event, events_after, last_event, record_event
 from everloop.store.facts import has_prediction, outcomes_after
 from everloop.store.marks import get_mark, set_mark
-from everloop.store.trials import open_trial
+from everloop.store.trials import Trial, open_trial
 
 __all__ = ["TickReport", "tick"]
 
@@ -165,11 +167,31 @@ def _watch(context: LoopContext, report: TickReport) -> None:
         elif decay.verdict == "no decay":
             clear_alert(tx, "decay", at=report.at, actor=ACTOR)
     if trial is not None:
-        since_start = [each for each in joined if each.index.size]
-        evidence_of_trial = judge_trial(project, trial, since_start)
-        settle_trial(store, trial, evidence_of_trial, at=report.at, actor=ACTOR)
-        if evidence_of_trial.verdict != "go on":
+        _decide(context, report, trial, joined)
+
+
+def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list[JoinedForecast]) -> None:
+    """Judge an open trial: by the units of its split where it has one, else by its shadows."""
+    project, store = context.project, context.store
+    rollout = project.settings.release.rollout
+    split = split_of(store, trial) if rollout in ("canary", "ab") else None
+    if split is not None:
+        dataset = report.dataset.digest if report.dataset else ""
+        state = split_state(project, split, dataset=dataset, now=report.at)
+        verdict = ""
+        if not is_judged(store, state):
+            decision = judge_split(project, store, trial, split, now=report.at)
+            settle_split(store, trial, split, decision, at=report.at, actor=ACTOR, state=state)
+            verdict = decision.verdict
+        if verdict in ("promote", "keep", "stop"):
             sync_aliases(project, store, context.clock, actor=ACTOR)
+            return
+        if rollout == "ab":
+            return
+    evidence = judge_trial(project, trial, [each for each in joined if each.index.size])
+    settle_trial(store, trial, evidence, at=report.at, actor=ACTOR)
+    if evidence.verdict != "go on":
+        sync_aliases(project, store, context.clock, actor=ACTOR)
 
 
 def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) -> None:

@@ -97,6 +97,9 @@ class JoinedForecast:
         lower: by level.
         upper: by level.
         hindsight: how many values were known before the prediction was made.
+        at: when the prediction was made.
+        unit: what a split drew it by, where there was one.
+        experiment: the stage of the split that chose the release, where there was one.
     """
 
     prediction: str
@@ -112,6 +115,9 @@ class JoinedForecast:
     lower: dict[float, NDArray[np.float64]]
     upper: dict[float, NDArray[np.float64]]
     hindsight: int
+    at: datetime | None = None
+    unit: str | None = None
+    experiment: str | None = None
 
 
 def join(predictions: Iterable[Prediction], truth: Truth) -> list[JoinedForecast]:
@@ -152,6 +158,9 @@ def _join_one(prediction: Prediction, truth: Truth) -> JoinedForecast:
         lower=values.lower,
         upper=values.upper,
         hindsight=hindsight,
+        at=prediction.at,
+        unit=prediction.unit,
+        experiment=prediction.experiment,
     )
 
 
