@@ -167,8 +167,7 @@ def excess_path(values: ArrayLike, end: float | None, deviation: ArrayLike, *, s
     result = np.full(x.shape, -np.inf)
     if end is None:
         return result
-    tiny = 1e-12 * max(abs(end), 1e-3)
-    scaled = np.minimum(side * (x - end) / np.maximum(scale, tiny), _MOST)
+    scaled = _scaled(x, end, scale, side)
     size = np.array(SIZES)
     state = np.full((*x.shape[:-1], len(SIZES)), -np.inf)
     for place in range(x.shape[-1]):
@@ -181,6 +180,12 @@ def excess_path(values: ArrayLike, end: float | None, deviation: ArrayLike, *, s
 def onset(values: ArrayLike, end: float, deviation: ArrayLike, *, side: int = 1) -> int:
     """The place in a stream since when it has most likely been beyond an end: where its sum of excesses was lowest."""
     x = np.asarray(values, dtype=np.float64)
-    scaled = np.minimum(side * (x - end) / np.maximum(np.asarray(deviation, dtype=np.float64), 1e-12), _MOST)
+    scaled = _scaled(x, end, np.broadcast_to(np.asarray(deviation, dtype=np.float64), x.shape), side)
     sums = np.concatenate([[0.0], np.cumsum(scaled)])
     return int(np.argmin(sums[:-1]))
+
+
+def _scaled(x: Floats, end: float, scale: Floats, side: int) -> Floats:
+    """The excess over an end in long-run deviations, capped; none where no deviation is known."""
+    excess: Floats = np.divide(side * (x - end), scale, out=np.zeros(x.shape), where=scale > 0)
+    return np.minimum(excess, _MOST)
