@@ -9,7 +9,7 @@ from typing import Any
 from everloop.stats.evidence import Evidence
 from everloop.store.deployments import ReleaseRow
 
-__all__ = ["ColumnVerdict", "DriftReport", "Finding"]
+__all__ = ["ColumnVerdict", "DriftReport", "Finding", "amount"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Finding:
         lower: the lower end of what would have been usual.
         upper: the upper end.
         seen: what was seen.
+        usually: what was expected on average since the change began (over the newest four weeks where there is none).
+        lately: what was seen on average since then.
         shift: how far what was seen since then lies from what was expected, in usual deviations.
         evidence: the natural logarithm of the evidence against "nothing changed".
     """
@@ -40,6 +42,8 @@ class Finding:
     lower: float | None
     upper: float | None
     seen: float | None
+    usually: float | None
+    lately: float | None
     shift: float
     evidence: float
 
@@ -47,17 +51,19 @@ class Finding:
         """What was expected for this date and what was seen."""
         about = f"{column} of {self.label}" if self.label and self.aspect not in ("mix", "unseen") else column
         noun = _NOUNS[self.aspect].format(label=self.label)
-        seen, expected = (_shown(value, self.aspect) for value in (self.seen, self.expected))
+        seen, expected, usually, lately = (
+            amount(value, self.aspect) for value in (self.seen, self.expected, self.usually, self.lately)
+        )
         usual = ""
         if self.lower is not None and self.upper is not None:
-            usual = f" (usual: {_shown(self.lower, self.aspect)} to {_shown(self.upper, self.aspect)})"
-        since = f", since {self.since:%Y-%m-%d}" if self.since else ""
-        return f"{about}: {noun} is {seen} on {self.day:%Y-%m-%d} where {expected} was expected{usual}{since}"
+            usual = f" (usual: {amount(self.lower, self.aspect)} to {amount(self.upper, self.aspect)})"
+        since = f"since {self.since:%Y-%m-%d} {lately} on average where {usually} was expected; " if self.since else ""
+        return f"{about}, {noun}: {since}on {self.day:%Y-%m-%d} {seen} where {expected} was expected{usual}"
 
 
 _NOUNS = {
-    "level": "the mean",
-    "spread": "the deviation between rows (on the scale of arcsinh)",
+    "level": "the typical value",
+    "spread": "the deviation between rows (of arcsinh)",
     "missing": "the share of missing values",
     "mix": "the share of {label!r}",
     "unseen": "the share of values that were never seen before",
@@ -68,7 +74,8 @@ _NOUNS = {
 _SHARES = frozenset({"missing", "mix", "unseen", "silent"})
 
 
-def _shown(value: float | None, aspect: str) -> str:
+def amount(value: float | None, aspect: str) -> str:
+    """A value of an aspect as text: a share as percent, anything else as a number."""
     if value is None:
         return "nothing known"
     return f"{value:.1%}" if aspect in _SHARES else f"{value:.4g}"

@@ -1,0 +1,66 @@
+"""How much a release's model makes of each column, where it can be read from its bundle."""
+
+from __future__ import annotations
+
+from everloop.core.errors import EverloopError
+from everloop.core.project import Project
+from everloop.models.features import FeatureSpec
+from everloop.models.state import load_head
+from everloop.release.bundle import MODEL_FOLDER
+from everloop.store.deployments import ReleaseRow
+
+__all__ = ["gains_of", "importances_of"]
+
+_BOOSTER = "booster.txt"
+
+
+def importances_of(project: Project, release: ReleaseRow) -> dict[str, float] | None:
+    """The share of each column in what the model's splits gained; ``None`` where the model tells no such thing.
+
+    Only boosted trees over the built-in features tell it. The target's share is that of all features made of its past.
+    """
+    folder = project.releases / release.digest / MODEL_FOLDER
+    if not (folder / _BOOSTER).is_file():
+        return None
+    try:
+        spec = FeatureSpec.from_json(load_head(folder)["spec"])
+        text = (folder / _BOOSTER).read_text(encoding="utf-8")
+    except (EverloopError, OSError, UnicodeDecodeError, KeyError, TypeError):
+        return None  # a model of somebody's own that happens to have such a file, or a damaged one: loading it tells
+    return gains_by_column(spec, gains_of(text), target=project.settings.data.target)
+
+
+def gains_of(text: str) -> dict[int, float]:
+    r"""What the splits of each feature gained, by the feature's position, from a model as LightGBM writes it.
+
+    >>> gains_of("tree\nsplit_feature=0 2 0\nsplit_gain=4 1.5 2\n")
+    {0: 6.0, 2: 1.5}
+    """
+    gains: dict[int, float] = {}
+    features: list[int] = []
+    for line in text.splitlines():
+        name, equals, values = line.partition("=")
+        if equals and name == "split_feature":
+            features = [int(each) for each in values.split()]
+        elif equals and name == "split_gain":
+            for feature, gain in zip(features, values.split(), strict=False):
+                gains[feature] = gains.get(feature, 0.0) + float(gain)
+    return gains
+
+
+def gains_by_column(spec: FeatureSpec, gains: dict[int, float], *, target: str) -> dict[str, float] | None:
+    """Gains by the column that a feature is made of, as shares of all gains; ``None`` where nothing was gained."""
+    total = sum(gains.values())
+    if total <= 0:
+        return None
+    owner = {f"known_{name}{suffix}": name for name in spec.known for suffix in ("", "_to_usual", "_to_last")}
+    owner |= {f"known_{name}": name for name in spec.known_codes}
+    owner |= {f"observed_{name}{suffix}": name for name in spec.observed for suffix in ("", "_usual")}
+    owner |= {f"static_{name}": name for name in (*spec.static, *spec.static_codes)}
+    shares: dict[str, float] = {}
+    for position, feature in enumerate(spec.names):
+        is_of_date = feature == "step" or (feature.startswith("calendar_") and feature not in owner)
+        if not is_of_date:
+            column = owner.get(feature, target)
+            shares[column] = shares.get(column, 0.0) + gains.get(position, 0.0) / total
+    return shares
