@@ -250,6 +250,14 @@ class ReleaseSettings(Section):
         help="What makes a split comparison faster: each unit's own past (before), what was forecast for it before the "
         "split began (forecast), or nothing.",
     )
+    rollback: Literal["auto", "off"] = key(
+        "auto",
+        help="Whether the previous champion takes over by itself when live errors have left the range that the release "
+        "carries, and it would have done better; 'off' leaves it at the alert.",
+    )
+    rollback_cooldown_days: float = key(
+        28.0, unit="days", help="After a rollback none follows by itself for so long.", ge=0
+    )
     allow_pickle: bool = key(False, help="Load pickled models from bundles that this installation did not make.")
     trusted_pickles: list[str] = key(
         [],

@@ -19,18 +19,23 @@ from everloop.data.outcomes import outcomes_frame
 from everloop.data.table import DatasetVersion, head
 from everloop.improve.refresh import refresh_states
 from everloop.improve.retraining import LAST_TRAINING, Retraining, retrain
+from everloop.improve.rollback import roll_back_if_better, settle_watch
 from everloop.improve.split import is_judged, judge_split, settle_split, split_of, split_state
 from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
 from everloop.loop.lease import HeldLease, held_lease
+from everloop.monitor.drift.report import DriftReport
+from everloop.monitor.drift.settling import DRIFT_ALERT, settle_drift
+from everloop.monitor.drift.watching import look_for_drift
 from everloop.monitor.joining import JoinedForecast
 from everloop.monitor.live import LiveReport, joined_since, look
+from everloop.monitor.ranges import LiveWatch, watch_live
 from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
 from everloop.serve.log.retention import tend_log
-from everloop.store.alerts import clear_alert, raise_alert
+from everloop.store.alerts import clear_alert, open_alerts, raise_alert
 from everloop.store.deployments import in_role, latest_state
 from everloop.store.events import Event, events_after, last_event, record_event
 from everloop.store.facts import has_prediction, outcomes_after
@@ -52,6 +57,8 @@ class TickReport:
         dataset: the dataset version at its end, ``None`` where there are no data yet.
         ingested: what the source brought.
         live: the champion's live accuracy.
+        watch: the champion against the ranges that it carries.
+        drift: what changed since the champion was trained, where that is watched.
         retraining: what a retraining came to, where one was due.
         predicted: how many batches of forecasts were stored.
         events: what was recorded, decisions among them.
@@ -62,6 +69,8 @@ class TickReport:
     dataset: DatasetVersion | None = None
     ingested: IngestResult | None = None
     live: LiveReport | None = None
+    watch: LiveWatch | None = None
+    drift: DriftReport | None = None
     retraining: Retraining | None = None
     predicted: int = 0
     events: list[Event] = field(default_factory=list)
@@ -84,8 +93,11 @@ def tick(context: LoopContext) -> TickReport:
         with _stage(context, report, "ingest"):
             _bring_data(context, report)
         if report.dataset is not None:
+            joined: list[JoinedForecast] = []
             with _stage(context, report, "monitor"):
-                _watch(context, report)
+                joined = _watch(context, report)
+            with _stage(context, report, "drift"):
+                _look_for_drift(context, report, joined)
             with _stage(context, report, "retrain"):
                 _retrain_if_due(context, report, lease)
             with _stage(context, report, "refresh"):
@@ -143,8 +155,8 @@ def _record_ingestion(context: LoopContext, result: IngestResult, origin: str) -
         )
 
 
-def _watch(context: LoopContext, report: TickReport) -> None:
-    """Join predictions with outcomes; say decay; decide an open trial."""
+def _watch(context: LoopContext, report: TickReport) -> list[JoinedForecast]:
+    """Join predictions with outcomes; say decay; decide an open trial. Gives what was joined."""
     project, store = context.project, context.store
     with store.read() as tx:
         champion = in_role(tx, "champion")
@@ -154,7 +166,7 @@ def _watch(context: LoopContext, report: TickReport) -> None:
             since = min(since, trial.started_at)
         joined = joined_since(project, tx, since=since) if champion else []
     if champion is None:
-        return
+        return joined
     report.live = look(project, store, release=champion, now=report.at, joined=joined)
     decay = report.live.decay
     with store.write() as tx:
@@ -166,8 +178,21 @@ def _watch(context: LoopContext, report: TickReport) -> None:
             )
         elif decay.verdict == "no decay":
             clear_alert(tx, "decay", at=report.at, actor=ACTOR)
+    _hold_to_range(context, report, champion, joined)
     if trial is not None:
         _decide(context, report, trial, joined)
+    return joined
+
+
+def _look_for_drift(context: LoopContext, report: TickReport, joined: list[JoinedForecast]) -> None:
+    """Hold what came against what the champion learnt to expect."""
+    with context.store.read() as tx:
+        champion = in_role(tx, "champion")
+    if champion is None or not context.project.settings.monitor.drift:
+        return
+    report.drift = look_for_drift(context.project, context.store, now=report.at, release=champion, joined=joined)
+    settle_drift(context.store, report.drift, at=report.at, actor=ACTOR)
+
 
 
 def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list[JoinedForecast]) -> None:
@@ -194,12 +219,21 @@ def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list
         sync_aliases(project, store, context.clock, actor=ACTOR)
 
 
+def _hold_to_range(context: LoopContext, report: TickReport, champion: str, joined: list[JoinedForecast]) -> None:
+    """Hold the champion's errors to the range that it carries; go back where the one before it would do better."""
+    project, store = context.project, context.store
+    report.watch = watch_live(project, store, release=champion, now=report.at, joined=joined)
+    settle_watch(store, report.watch, at=report.at, actor=ACTOR)
+    roll_back_if_better(project, store, context.clock, report.watch, joined, loaded=context.loaded, actor=ACTOR)
+
+
 def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) -> None:
     """Start a retraining when the schedule, decay, or the lack of a champion asks for one."""
     assert report.dataset is not None
     decay = report.live.decay if report.live else None
     with context.store.read() as tx:
         last = LastTraining.from_json(get_mark(tx, LAST_TRAINING))
+        drift = next((each for each in open_alerts(tx) if each.code == DRIFT_ALERT), None)
         trigger: Trigger | None = due_trigger(
             context.project.settings.retrain,
             now=report.at,
@@ -208,6 +242,8 @@ def _retrain_if_due(context: LoopContext, report: TickReport, lease: HeldLease) 
             has_champion=in_role(tx, "champion") is not None,
             on_trial=open_trial(tx) is not None,
             decay_reason=decay.reason if decay is not None and decay.verdict == "decay" else None,
+            # a drift that was trained on once waits for the schedule: more of the same data would say little more
+            drift_reason=drift.message if drift is not None and last is not None and drift.since > last.at else None,
         )
     if trigger is not None:
         report.retraining = retrain(

@@ -140,6 +140,8 @@ def running_deviation(values: ArrayLike, least: float, *, first: int = 14, last:
     x = np.asarray(values, dtype=np.float64)
     n = x.shape[-1]
     result = np.full(x.shape, float(least))
+    if x.size == 0:
+        return result
     flat, out = x.reshape(-1, n), result.reshape(-1, n)
     for row, target in zip(flat, out, strict=True):
         for place in range(first, min(last, n - 1) + 1):
