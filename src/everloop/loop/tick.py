@@ -194,7 +194,6 @@ def _look_for_drift(context: LoopContext, report: TickReport, joined: list[Joine
     settle_drift(context.store, report.drift, at=report.at, actor=ACTOR)
 
 
-
 def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list[JoinedForecast]) -> None:
     """Judge an open trial: by the units of its split where it has one, else by its shadows."""
     project, store = context.project, context.store
