@@ -34,7 +34,7 @@ def test_the_verdict_at_the_end(lift: float, verdict: str, words: str) -> None:
     assert found.winner == (1 if verdict == "promote" else None)
     assert found.overall.kind == "split"
     assert found.overall.clusters == 100
-    assert len(found.overall.series["lower"]) == 30
+    assert len(found.overall.series["lower"]) == found.overall.series["day"][-1]
 
 
 def test_nothing_is_decided_before_the_least_days() -> None:

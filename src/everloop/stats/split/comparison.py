@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +27,11 @@ from everloop.stats.split.intervals import Bounds, agreeing, bounds_of, critical
 from everloop.stats.split.metrics import UnitMetric, at_effect, unit_values
 from everloop.stats.split.report import Setting, comparison_evidence, overall_evidence
 from everloop.stats.split.rule import SplitRule
+from everloop.stats.split.verdict import Standing, Verdict, bar_of, first_ruling
 
 __all__ = ["SplitDecision", "compare_arms", "metric_bounds"]
 
 Floats = NDArray[np.float64]
-Verdict = Literal["promote", "keep", "go on", "stop", "cannot tell"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +117,9 @@ def compare_arms(
 ) -> SplitDecision:
     """Judge the challengers of a split against its champion.
 
+    The first look at which something is decided stands, and the evidence is that of this look: whoever looks seldom,
+    or anew after a restart, gets the answer that a look on each day would have given.
+
     Args:
         primary: the metric that decides.
         guardrails: metrics that must not be harmed by more than their margin, over the same units and days.
@@ -131,7 +133,8 @@ def compare_arms(
     Raises:
         ValueError: shapes do not fit, or a value is not finite.
     """
-    days = primary.sums.shape[1]
+    days = max(min(primary.sums.shape[1], rule.max_days - rule.days_before), 0)
+    primary, guardrails = primary.until(days), [each.until(days) for each in guardrails]
 
     def bounds(metrics: Sequence[UnitMetric], alpha: float, first: int, bars: list[float]) -> list[list[Bounds]]:
         spent = spending(days, alpha=alpha, horizon=rule.max_days, first=first, before=rule.days_before)
@@ -139,82 +142,29 @@ def compare_arms(
 
     if not days or len(arm) < 2:
         none = Bounds(*(np.zeros(0),) * 3)
-        decisive, guards = [[none]] * (len(names) - 1), [[none] * len(guardrails)] * (len(names) - 1)
+        standing = Standing([none] * (len(names) - 1), [[none] * len(guardrails)] * (len(names) - 1), 0)
     else:
-        decisive = bounds([primary], rule.alpha, rule.first_look, [_bar(primary, rule)])
+        decisive = [row[0] for row in bounds([primary], rule.alpha, rule.first_look, [bar_of(primary, rule)])]
         # harm is looked for from the first day on: it is what a small share of the traffic is to find soon
-        guards = [[]] * (len(names) - 1)
+        guards: list[list[Bounds]] = [[]] * (len(names) - 1)
         if guardrails:
             guards = bounds(guardrails, rule.guardrail_alpha, 1, [-each.margin for each in guardrails])
-    stopped = tuple(
-        number
-        for number, row in enumerate(guards, start=1)
-        if any(_last(each.upper, math.inf) < -metric.margin for each, metric in zip(row, guardrails, strict=True))
-    )
-    verdict, winner, reason = _verdict(primary, [row[0] for row in decisive], stopped, names, rule, days)
-    is_over = rule.days_before + days >= rule.max_days
-    # a mismatch shows that something is wrong: no reason to go on harming, nor to go on for ever
-    if mismatch and verdict != "stop" and not (verdict == "keep" and is_over):
-        verdict, winner, reason = "cannot tell", None, f"nothing is judged by this split: {mismatch}"
+        standing = Standing(decisive, guards, days)
+    ruling, standing = first_ruling(primary, guardrails, standing, names, rule, mismatch=mismatch)
     sizes = np.bincount(arm, minlength=len(names))
-    warnings = _warnings(sizes, rule, primary)
-    setting = Setting(rule, sizes, tuple(names), cluster, warnings)
+    setting = Setting(rule, sizes, tuple(names), cluster, _warnings(sizes, rule, primary))
     parts = [
         comparison_evidence(metric, found, number, setting, is_guardrail=place > 0)
         for place, metric in enumerate((primary, *guardrails))
         for number, found in enumerate(
-            [row[0] for row in decisive] if place == 0 else [row[place - 1] for row in guards], start=1
+            standing.decisive if place == 0 else [row[place - 1] for row in standing.guards], start=1
         )
     ]
-    leader = winner or int(np.nanargmax([_last(row[0].effect, -math.inf) for row in decisive])) + 1
-    overall = overall_evidence(parts[leader - 1], verdict, reason, guardrails=len(guardrails), arms=len(names))
-    return SplitDecision(verdict, winner, stopped, reason, overall, tuple(parts))
-
-
-def _verdict(
-    primary: UnitMetric,
-    found: Sequence[Bounds],
-    stopped: tuple[int, ...],
-    names: Sequence[str],
-    rule: SplitRule,
-    days: int,
-) -> tuple[Verdict, int | None, str]:
-    if len(stopped) == len(found):
-        harmed = ", ".join(names[number] for number in stopped)
-        return "stop", None, f"a guardrail is harmed beyond doubt by {harmed}; the champion stays"
-    bar = _bar(primary, rule)
-    running = [number for number in range(1, len(found) + 1) if number not in stopped]
-    shown = {number: _shown(primary, found[number - 1], days) for number in running}
-    winners = [number for number in running if _last(found[number - 1].lower, -math.inf) > bar]
-    if winners:
-        best = max(winners, key=lambda number: _last(found[number - 1].effect, -math.inf))
-        what = "better" if rule.goal == "better" else f"not worse by more than {primary.margin:g}"
-        return "promote", best, f"{names[best]} is {what}: {shown[best]}"
-    if all(_last(found[number - 1].upper, math.inf) < bar for number in running):
-        worst = running[0]
-        return "keep", None, f"{names[worst]} is worse: {shown[worst]}"
-    best = max(running, key=lambda number: _last(found[number - 1].effect, -math.inf))
-    if rule.days_before + days >= rule.max_days:
-        return "keep", None, f"not shown to be {rule.goal} within {rule.max_days} days: {shown[best]}"
-    if rule.days_before + days < rule.min_days:
-        return "go on", None, f"{rule.days_before + days} of at least {rule.min_days} closed days"
-    return "go on", None, f"undecided: {shown[best]}"
-
-
-def _bar(primary: UnitMetric, rule: SplitRule) -> float:
-    """The effect that a challenger must be shown to pass."""
-    return -primary.margin if rule.goal == "not worse" else 0.0
-
-
-def _shown(metric: UnitMetric, found: Bounds, days: int) -> str:
-    def text(value: float) -> str:
-        return f"{value:+.2%}" if metric.scale == "relative" else f"{value:+.4g}"
-
-    effect, lower, upper = (_last(each, math.nan) for each in (found.effect, found.lower, found.upper))
-    if not math.isfinite(effect):
-        return f"too little is known of {metric.name} after {days} days"
-    sure = f" (surely from {text(lower)} to {text(upper)})" if math.isfinite(lower) and math.isfinite(upper) else ""
-    return f"{metric.name} {text(effect)} better{sure} over {days} days"
+    leader = ruling.winner or standing.leader
+    overall = overall_evidence(
+        parts[leader - 1], ruling.verdict, ruling.reason, guardrails=len(guardrails), arms=len(names)
+    )
+    return SplitDecision(ruling.verdict, ruling.winner, ruling.stopped, ruling.reason, overall, tuple(parts))
 
 
 def _warnings(sizes: NDArray[np.int64], rule: SplitRule, primary: UnitMetric) -> tuple[str, ...]:
@@ -241,7 +191,3 @@ def _check(metrics: Sequence[UnitMetric], arm: NDArray[np.int64], arms: int) -> 
         raise ValueError("all metrics need the same units and days, and an arm for each unit")
     if len(arm) and (arm.min() < 0 or arm.max() >= arms):
         raise ValueError(f"arms are numbered from 0 to {arms - 1}")
-
-
-def _last(column: Floats, empty: float) -> float:
-    return float(column[-1]) if len(column) and not np.isnan(column[-1]) else empty

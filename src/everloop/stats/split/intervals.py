@@ -32,6 +32,10 @@ class Bounds:
     lower: Floats
     upper: Floats
 
+    def until(self, days: int) -> Bounds:
+        """Those of the first looks."""
+        return Bounds(self.effect[:days], self.lower[:days], self.upper[:days])
+
 
 def critical_values(paths: Floats, spent: Floats, better: list[int]) -> tuple[Floats, Floats]:
     """Critical values for a family of comparisons at once, by the largest statistic (Westfall and Young 1993).

@@ -65,6 +65,11 @@ class UnitMetric:
             if row is not None and row.shape != self.sums.shape[:1]:
                 raise ValueError(f"{name} of {self.name} must be of shape {self.sums.shape[:1]}")
 
+    def until(self, days: int) -> UnitMetric:
+        """The same over the first days."""
+        counts, expected = (None if each is None else each[:, :days] for each in (self.counts, self.expected))
+        return replace(self, sums=self.sums[:, :days], counts=counts, expected=expected)
+
     @property
     def is_adjusted(self) -> bool:
         """Whether something known before reduces the variance."""

@@ -119,7 +119,9 @@ def _reason(metric: UnitMetric, verdict: str, figures: tuple[float | None, ...],
             return "anything"
         return f"{value:+.2%}" if metric.scale == "relative" else f"{value:+.4g}"
 
-    return f"{verdict}: {metric.name} {text(effect)} better (from {text(lower)} to {text(upper)}) over {days} days"
+    word = "better" if effect >= 0 else "worse"
+    size = text(abs(effect)).lstrip("+")
+    return f"{verdict}: {metric.name} {size} {word} (surely from {text(lower)} to {text(upper)}) over {days} days"
 
 
 def _method(metric: UnitMetric, units: int) -> str:
