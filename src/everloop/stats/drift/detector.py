@@ -18,7 +18,7 @@ __all__ = ["Paths", "detect", "named"]
 
 Floats = NDArray[np.float64]
 
-SIZES = (0.15, 0.3, 0.5, 0.8, 1.2, 1.7)
+SIZES = (0.2, 0.4, 0.7, 1.1, 1.7, 2.5)
 _OVER = 2.0
 
 

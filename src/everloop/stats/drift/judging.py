@@ -149,7 +149,7 @@ def watch(
     extra = None
     if regressors is not None:
         extra = np.nan_to_num(grid(days, regressors, start, last, reference.period_days)[1])
-    season = reference.columns(all_days, extra) @ reference.coefficients
+    season = reference.columns(all_days, extra) @ reference.coefficients + reference.recurring_at(all_days)
     left = seen - season
     level = slow_level(left, reference.tail, reference.period_days)
     counts = np.isfinite(left) & ~reference.too_little
@@ -284,6 +284,5 @@ def _shift(reference: Reference, watched: Watched, start: NDArray[np.int64]) -> 
     excess = np.where(inside, watched.seen - watched.usual, 0.0).sum(axis=0)
     mean = excess / np.maximum(inside.sum(axis=0), 1)
     spread = reference.usual.spread
-    shift = np.zeros_like(mean)
-    np.divide(mean, spread, out=shift, where=spread > 0)
+    shift: Floats = np.where(spread > 0, mean / np.where(spread > 0, spread, 1.0), 0.0)
     return shift

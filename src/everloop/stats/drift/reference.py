@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.stats.drift.dynamics import autoregression, innovations, slow_level
-from everloop.stats.drift.season import WEEKDAY, YEAR, blocks, fit, grid, season_columns
+from everloop.stats.drift.season import WEEKDAY, YEAR, blocks, day_of_year, fit, grid, recurring, season_columns
 from everloop.stats.drift.usual import Usual
 
 __all__ = ["KINDS", "Reference", "learn"]
@@ -50,6 +50,8 @@ class Reference:
         coefficients: of the season, shape ``(k, m)``.
         lags: the autoregression's coefficients at its lags, shape ``(3, m)``.
         usual: what errors are usual.
+        recurring: what came back at the same time of each year beside the season, by day of the year, shape
+            ``(366, m)``; of shape ``(0, m)`` where there are not two years.
         tail: what the season left of the newest periods (out of fold), shape ``(t, m)``: later ones build on it.
     """
 
@@ -61,6 +63,7 @@ class Reference:
     coefficients: Floats
     lags: Floats
     usual: Usual
+    recurring: Floats
     tail: Floats
 
     @property
@@ -74,6 +77,12 @@ class Reference:
         """The season's regressors at some dates, as they were used to learn."""
         return season_columns(days, self.season, period_days=self.period_days, regressors=regressors)
 
+    def recurring_at(self, days: Days) -> Floats:
+        """What comes back each year beside the season, shape ``(q, m)``."""
+        if not len(self.recurring):
+            return np.zeros((len(days), len(self.kinds)))
+        return self.recurring[day_of_year(days)]
+
     def select(self, places: Sequence[int] | NDArray[np.int64]) -> Reference:
         """Some of the streams."""
         chosen = np.asarray(places, dtype=np.int64)
@@ -86,6 +95,7 @@ class Reference:
             self.coefficients[:, chosen],
             self.lags[:, chosen],
             self.usual.select(chosen),
+            self.recurring[:, chosen],
             self.tail[:, chosen],
         )
 
@@ -100,6 +110,7 @@ class Reference:
             "coefficients": _listed(self.coefficients),
             "lags": _listed(self.lags),
             "usual": self.usual.to_dict(),
+            "recurring": _listed(self.recurring),
             "tail": _listed(self.tail),
         }
 
@@ -112,7 +123,7 @@ class Reference:
             ValueError: a part has another shape than it must.
         """
         kinds = tuple(tree["kinds"])
-        arrays = {name: _array(tree[name], len(kinds)) for name in ("coefficients", "lags", "tail")}
+        arrays = {name: _array(tree[name], len(kinds)) for name in ("coefficients", "lags", "recurring", "tail")}
         return cls(
             kinds=kinds,
             period_days=int(tree["period_days"]),
@@ -178,8 +189,9 @@ def learn(
     lags = autoregression(left - level, period_days)
     usual = Usual.of(innovations(left - level, lags, period_days), left - level)
     known = np.isfinite(full).sum(axis=0)
+    again = recurring(full_days, left, period_days) * masks[-1] if season == YEAR else left[:0]
     return Reference(
-        tuple(kinds), period_days, last, season, known, coefficients, lags, usual, left[-_TAIL // period_days :]
+        tuple(kinds), period_days, last, season, known, coefficients, lags, usual, again, left[-_TAIL // period_days :]
     )
 
 

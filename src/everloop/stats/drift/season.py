@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WEEKDAY", "YEAR", "blocks", "fit", "grid", "season_columns"]
+__all__ = ["WEEKDAY", "YEAR", "blocks", "day_of_year", "fit", "grid", "recurring", "season_columns"]
 
 Floats = NDArray[np.float64]
 Days = NDArray[np.int64]
@@ -19,6 +19,8 @@ _YEAR_DAYS = 365.25
 _HARMONICS = 2
 _BLOCKS = 8
 _LEAST_BLOCK = 4
+_FORTNIGHT = 14
+_LEAP_DAY = 59
 
 
 def grid(days: Days, values: Floats, first: int, last: int, period_days: int) -> tuple[Days, Floats]:
@@ -86,3 +88,58 @@ def blocks(number: int) -> Iterator[NDArray[np.bool_]]:
         chosen = np.zeros(number, dtype=bool)
         chosen[start:stop] = True
         yield chosen
+
+
+def day_of_year(days: Days) -> NDArray[np.int64]:
+    """The day of the year from 0 to 365; from March on the same for all years."""
+    dates = days.astype("M8[D]")
+    years = dates.astype("M8[Y]")
+    place = (dates - years).astype(np.int64)
+    numbers = years.astype(np.int64) + 1970
+    is_leap = (numbers % 4 == 0) & ((numbers % 100 != 0) | (numbers % 400 == 0))
+    shifted: NDArray[np.int64] = place + ((place >= _LEAP_DAY) & ~is_leap)
+    return shifted
+
+
+def recurring(days: Days, left: Floats, period_days: int) -> Floats:
+    """What the season left at the same time of each year, shape ``(366, m)``; without two years, ``(0, m)``.
+
+    Means over a fortnight are taken of each of the past years. Where all years agree on the sign, the one nearest to
+    zero counts, so an event of one year counts for nothing and noise for little.
+
+    Args:
+        days: the periods, without holes, shape ``(p,)``.
+        left: what the season left, out of fold, shape ``(p, m)``.
+        period_days: how many days a period has.
+    """
+    a_year = round(_YEAR_DAYS / period_days)
+    years = len(days) // a_year
+    if years < 2:
+        return left[:0]
+    smooth = _moving_mean(left, 2 * (-(-_FORTNIGHT // (2 * period_days))) + 1)
+    low = np.full((366, left.shape[1]), np.inf)
+    high = -low
+    for year in range(years):
+        part = slice(len(days) - (year + 1) * a_year, len(days) - year * a_year)
+        dates = day_of_year(days[part])
+        order = np.argsort(dates, kind="stable")
+        # a date that the year's periods do not begin at takes the period before it
+        place = np.searchsorted(dates[order], np.arange(366), "right") - 1
+        values = smooth[part][order[place]]
+        low, high = np.minimum(low, values), np.maximum(high, values)
+    agreed = np.where(low > 0, low, np.where(high < 0, high, 0.0))
+    return np.nan_to_num(agreed)
+
+
+def _moving_mean(values: Floats, width: int) -> Floats:
+    """The mean of the known values around each period, NaN where there are none."""
+    half = width // 2
+    is_known = np.isfinite(values)
+    sums, counts = (
+        np.cumsum(np.pad(part, ((half + 1, half), (0, 0))), axis=0)
+        for part in (np.where(is_known, values, 0.0), is_known.astype(np.float64))
+    )
+    total, number = sums[width:] - sums[:-width], counts[width:] - counts[:-width]
+    mean = np.full(values.shape, np.nan)
+    np.divide(total, number, out=mean, where=number > 0.5)
+    return mean

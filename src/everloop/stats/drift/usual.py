@@ -14,10 +14,11 @@ __all__ = ["Usual"]
 
 Floats = NDArray[np.float64]
 
-_BANDWIDTH = 28
-_CAUTION = 1.0
+_BANDWIDTH = 14
+_CAUTION = 0.0
 _TAIL_SHARE = 0.1
 _HEAVIEST = 0.5
+_TAIL_CAUTION = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +146,6 @@ def _tails(size: Floats, number: NDArray[np.int64]) -> tuple[Floats, Floats, Flo
     mean = np.nansum(excess, axis=0) / np.maximum(count, 1)
     variance = np.nansum((excess - mean) ** 2, axis=0) / (several - 1)
     ratio = np.divide(mean**2, variance, out=np.ones_like(mean), where=variance > 0)
-    shape = np.clip((1 - ratio) / 2 + 0.5 / np.sqrt(several), 0.0, _HEAVIEST)
+    shape = np.clip((1 - ratio) / 2 + _TAIL_CAUTION / np.sqrt(several), 0.0, _HEAVIEST)
     # the scale that keeps the mean
-    return edge, mean * np.where(shape > 0, 1 - np.minimum(shape, _HEAVIEST), 1.0), shape
+    return edge, mean * (1 - shape), shape
