@@ -125,7 +125,7 @@ def judge(project: Project, store: Store, trial: Trial, split: TrafficSplit, day
     return judge_split(project, store, trial, split, now=NOW + timedelta(days=day, hours=4))
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(0.6, "promote"), (1.0, "keep"), (1.6, "stop")])
+@pytest.mark.parametrize(("factor", "verdict"), [(0.6, "promote"), (1.0, "keep"), (2.5, "stop")])
 def test_the_units_decide(project: Project, store: Store, factor: float, verdict: str) -> None:
     trial, split = begin(project, store)
     assert split_of(store, trial) == split
