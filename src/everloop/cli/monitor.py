@@ -8,30 +8,52 @@ from typing import Annotated
 
 import typer
 
+from everloop.cli.monitor_drift import accept, show_drift
+from everloop.cli.monitor_live import draw_live
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import number, percent, print_json, print_record, print_table, say
 from everloop.core.clock import SystemClock
 from everloop.monitor.live import look
+from everloop.monitor.ranges import watch_live
 from everloop.store.alerts import open_alerts
+from everloop.store.events import list_events
 
 
 def command(
-    release: Annotated[str, typer.Argument(help="A release's digest, its beginning, or a role.")] = "champion",
+    release: Annotated[
+        str, typer.Argument(metavar="[drift] [RELEASE]", help="A release's digest, its beginning, or a role.")
+    ] = "champion",
+    of: Annotated[str, typer.Argument(hidden=True)] = "",
     as_of: Annotated[
         datetime | None, typer.Option("--as-of", metavar="INSTANT", help="Look as if it were this instant (UTC) now.")
     ] = None,
+    accept_: Annotated[
+        str, typer.Option("--accept", metavar="drift", help="Take the change that is seen for the new normal.")
+    ] = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why it is accepted, for the audit log.")] = "",
     project: ProjectOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Live accuracy beside what the backtest promised, by steps ahead, with the verdict on decay.
+    """Live accuracy beside what the backtest promised, by steps ahead: decay, expected ranges, estimates.
+
+    `everloop monitor drift` tells what changed in the data since the release was trained.
 
     Example: everloop monitor challenger
     """
     with opened(project, set_) as (found, store):
-        report = look(found, store, release=release, now=as_of.replace(tzinfo=UTC) if as_of else SystemClock().now())
+        now = as_of.replace(tzinfo=UTC) if as_of else SystemClock().now()
+        if accept_:
+            accept(store, accept_, reason=reason, now=now)
+            return
+        if release == "drift":
+            show_drift(found, store, release=of or "champion", now=now, as_json=as_json)
+            return
+        report = look(found, store, release=release, now=now)
+        watch = watch_live(found, store, release=report.release.digest, now=now)
         with store.read() as tx:
             alerts = open_alerts(tx)
+            rollbacks = list_events(tx, kinds=("rolled_back",), limit=1)
     accuracy = report.accuracy
     if as_json:
         print_json(
@@ -40,6 +62,7 @@ def command(
                 "since": report.since,
                 "accuracy": asdict(accuracy),
                 "decay": report.decay.to_dict(),
+                "expected": watch.to_dict(),
                 "alerts": [asdict(alert) for alert in alerts],
             }
         )
@@ -60,6 +83,7 @@ def command(
     if accuracy.by_step:
         rows = [(row["step"], row["n"], number(row["wape"]), number(row["expected"])) for row in accuracy.by_step]
         print_table(("steps ahead", "n", "WAPE", "backtest's"), rows)
+    draw_live(watch, rollbacks)
     if accuracy.reason:
         say(f"{accuracy.reason}; tell what happened: everloop outcomes FILE, or wait for the next ingestion")
     for alert in alerts:

@@ -32,6 +32,7 @@ SIZES = (0.1, 0.2, 0.4, 0.8)
 _MOST = 2.0
 """One day's excess counts for no more than this, so that a single odd day is no evidence of a level."""
 _LONGEST_MEMORY = 0.9
+_MOST_INFLATION = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ def running_deviation(values: ArrayLike, least: float, *, first: int = 14, last:
     """The long-run deviation to judge each observation by, from those before it alone.
 
     The backtest's deviation until ``first`` observations are there; from then on the larger of it and that of the
-    observations so far, of which the first ``last`` count: later ones may belong to another level.
+    observations so far, of which the first ``last`` count, since later ones may belong to another level. A level that
+    changes among those looks like dependence, so no more than twice the backtest's is believed.
 
     Args:
         values: the stream, shape ``(..., n)``.
@@ -146,7 +148,7 @@ def running_deviation(values: ArrayLike, least: float, *, first: int = 14, last:
     for row, target in zip(flat, out, strict=True):
         for place in range(first, min(last, n - 1) + 1):
             if place < n:
-                target[place] = max(least, within_deviation([row[:place]]))
+                target[place] = min(max(least, within_deviation([row[:place]])), _MOST_INFLATION * least)
         if n > last:
             target[last:] = target[last]
     return result
