@@ -125,7 +125,7 @@ def judge(project: Project, store: Store, trial: Trial, split: TrafficSplit, day
     return judge_split(project, store, trial, split, now=NOW + timedelta(days=day, hours=4))
 
 
-@pytest.mark.parametrize(("factor", "verdict"), [(0.6, "promote"), (1.0, "keep"), (2.5, "stop")])
+@pytest.mark.parametrize(("factor", "verdict"), [(0.6, "promote"), (1.0, "keep"), (2.5, "keep")])
 def test_the_units_decide(project: Project, store: Store, factor: float, verdict: str) -> None:
     trial, split = begin(project, store)
     assert split_of(store, trial) == split
@@ -142,7 +142,7 @@ def test_the_units_decide(project: Project, store: Store, factor: float, verdict
         assert (open_trial(tx), split_in_force(tx)) == (None, None)
         kinds = [event.kind for event in list_events(tx)]
         kept = list_evidence(tx, kinds=("split",))
-    assert kinds.count({"promote": "promoted", "keep": "kept", "stop": "stopped"}[verdict]) == 1
+    assert kinds.count({"promote": "promoted", "keep": "kept"}[verdict]) == 1
     assert kept[0].verdict == verdict
     assert len(kept) == 4, "the whole, the deciding metric and two guardrails"
 
@@ -155,6 +155,10 @@ def test_a_challenger_that_fails_loses_its_share_at_once(project: Project, store
     decision = judge(project, store, trial, split, 3)
     assert (decision.verdict, decision.parts[1].verdict) == ("stop", "harmed")
     assert "failures" in decision.parts[1].question
+    settle_split(store, trial, split, decision, at=NOW + timedelta(days=3), actor="test")
+    with store.read() as tx:
+        assert (in_role(tx, "champion"), open_trial(tx), split_in_force(tx)) == (A, None, None)
+        assert [event.kind for event in list_events(tx)].count("stopped") == 1
 
 
 def test_a_canary_only_warns(make_kiosk: Callable[..., Project]) -> None:
