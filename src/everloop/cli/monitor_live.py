@@ -35,7 +35,17 @@ def draw_live(watch: LiveWatch, rollbacks: list[Event]) -> None:
     print_record(record)
     if watch.rows:
         ahead = {} if watch.estimate is None else {row.steps: row.wape for row in watch.estimate.rows}
-        columns = ("steps ahead", "what", "days", "live", "expected", "lowest", "highest", "estimated ahead", "verdict")
+        columns = (
+            "steps ahead",
+            "what",
+            "days",
+            "live",
+            "expected",
+            "range",
+            "alarm beyond",
+            "estimated ahead",
+            "verdict",
+        )
         print_table(columns, [_cells(row, ahead) for row in watch.rows])
     for warning in (*evidence.warnings, *(watch.estimate.evidence.warnings if watch.estimate else ())):
         say(f"warning: {warning}")
@@ -49,5 +59,8 @@ def _cells(row: RangeRow, ahead: dict[str, float]) -> tuple[object, ...]:
 
     verdict = row.verdict if row.since is None else f"{row.verdict} since {row.since}"
     estimate = percent(ahead.get(row.steps)) if row.kind == "error" else ""
-    numbers = (text(row.live), text(row.center), text(row.lower), text(row.upper))
-    return (row.steps, _NAMES[row.kind], row.days, *numbers, estimate, verdict)
+    span, beyond = (
+        " to ".join(text(each) for each in ends if each is not None) or "-"
+        for ends in ((row.lower, row.upper), (row.alarm_below, row.alarm_above))
+    )
+    return (row.steps, _NAMES[row.kind], row.days, text(row.live), text(row.center), span, beyond, estimate, verdict)

@@ -1,7 +1,8 @@
 """Live errors against the ranges that the release carries: has a level left its range, at whatever look.
 
 Every stream (error, bias, coverage and the estimate made beforehand, each by steps ahead) is held against the ends of
-its range by an e-detector; the threshold shares ``monitor.false_alarms_per_year`` among all of them.
+its range by an e-detector. ``monitor.false_alarms_per_year`` is shared among all of them, as the chance that a
+level lies beyond the end that is tested and as the threshold: the ends tested lie outside of the range shown.
 """
 
 from __future__ import annotations
@@ -17,9 +18,18 @@ from numpy.typing import NDArray
 from everloop.core.errors import IntegrityError
 from everloop.monitor.live_days import LiveDays
 from everloop.stats.levels import LevelRange, excess_path, onset, running_deviation
-from everloop.validate.expected import EXPECTED_FILE, BucketRange, Expected, log_error
+from everloop.validate.expected import CONFIDENCE, EXPECTED_FILE, BucketRange, Expected, log_error
 
-__all__ = ["KINDS", "Stream", "expected_of", "judge_streams", "settled_days", "threshold"]
+__all__ = [
+    "KINDS",
+    "Stream",
+    "count_ends",
+    "expected_of",
+    "judge_streams",
+    "settled_days",
+    "tested_confidence",
+    "threshold",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -29,6 +39,8 @@ KINDS: dict[str, tuple[int, ...]] = {"error": (1,), "bias": (1, -1), "coverage":
 _SETTLED = 0.9
 _TRADE = 0.05
 _RECENT = 28
+_NEAR = 2.0
+"""A level that lies barely beyond an end takes longer than a year to be told, so twice as many may lie there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,7 @@ class Stream:
         evidence: by end of the range, the logarithm of the evidence after each day, shape ``(n,)``.
         threshold: above this it has left.
         since: by end, the day since when it has most likely been beyond it; ``None`` where it is not.
+        tested: the ends that are tested, which lie outside of the range; ``None`` where too little is known.
     """
 
     kind: str
@@ -56,6 +69,7 @@ class Stream:
     evidence: dict[int, Floats]
     threshold: float
     since: dict[int, int | None]
+    tested: dict[int, float | None]
 
     @property
     def out(self) -> int:
@@ -97,10 +111,19 @@ def expected_of(folder: Path) -> Expected | None:
         ) from error
 
 
+def count_ends(expected: Expected) -> int:
+    """How many ends of ranges are watched."""
+    return len(expected.buckets) * sum(len(sides) for sides in KINDS.values())
+
+
 def threshold(expected: Expected, alarms_per_year: float) -> float:
     """The logarithm of the evidence that makes an alarm, for so many false ones a year over all streams."""
-    streams = len(expected.buckets) * sum(len(sides) for sides in KINDS.values())
-    return math.log(expected.yearly * streams / alarms_per_year)
+    return math.log(expected.yearly * count_ends(expected) / alarms_per_year)
+
+
+def tested_confidence(expected: Expected, alarms_per_year: float) -> float:
+    """The confidence of the ends that are tested: never less than that of the range shown."""
+    return max(CONFIDENCE, 1 - _NEAR * alarms_per_year / count_ends(expected))
 
 
 def settled_days(days: LiveDays, bucket: BucketRange, place: int, *, present: int) -> tuple[Flags, Flags]:
@@ -128,6 +151,7 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
         alarms_per_year: how many false alarms a year all streams together may give.
     """
     limit = threshold(expected, alarms_per_year)
+    confidence = tested_confidence(expected, alarms_per_year)
     season = expected.factor(days.months)
     found = []
     for place, bucket in enumerate(expected.buckets):
@@ -139,7 +163,20 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
             if span is None:
                 continue
             part = season if kind == "error" else np.zeros(len(season))
-            found.append(_stream(kind, bucket.name, span, days.observations, values - part, part, settled, limit))
+            usable = settled & np.isfinite(values)
+            tested = {side: span.end(side, confidence) for side in KINDS[kind]}
+            found.append(
+                _stream(
+                    kind,
+                    bucket.name,
+                    span,
+                    days.observations[usable],
+                    (values - part)[usable],
+                    part[usable],
+                    limit,
+                    tested,
+                )
+            )
     return found
 
 
@@ -160,22 +197,19 @@ def _stream(
     kind: str,
     steps: str,
     span: LevelRange,
-    observations: NDArray[np.int64],
+    when: NDArray[np.int64],
     values: Floats,
     season: Floats,
-    settled: Flags,
     limit: float,
+    tested: dict[int, float | None],
 ) -> Stream:
-    usable = settled & np.isfinite(values)
-    x, when = values[usable], observations[usable]
-    deviation = running_deviation(x, span.deviation)
+    deviation = running_deviation(values, span.deviation)
     evidence, since = {}, {}
-    for side in KINDS[kind]:
-        end = span.upper if side > 0 else span.lower
-        evidence[side] = excess_path(x, end, deviation, side=side)
-        is_out = end is not None and len(x) > 0 and evidence[side][-1] >= limit
-        since[side] = int(when[onset(x, end, deviation, side=side)]) if is_out and end is not None else None
-    return Stream(kind, steps, span, when, x, season[usable], evidence, limit, since)
+    for side, end in tested.items():
+        evidence[side] = excess_path(values, end, deviation, side=side)
+        is_out = end is not None and len(values) > 0 and evidence[side][-1] >= limit
+        since[side] = int(when[onset(values, end, deviation, side=side)]) if is_out and end is not None else None
+    return Stream(kind, steps, span, when, values, season, evidence, limit, since, tested)
 
 
 def _ratio(over: Floats, under: Floats) -> Floats:

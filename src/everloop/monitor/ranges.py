@@ -41,8 +41,10 @@ class RangeRow:
         live: the level of the last 28 of them: of the error the typical daily WAPE, of the estimate the true error
             over the estimated one; ``None`` where no day was judged.
         center: what the backtest makes one expect for them.
-        lower: the range's lower end, ``None`` where it is open.
+        lower: the lower end of the range in which 95 % of windows lie, ``None`` where it is open.
         upper: its upper end.
+        alarm_below: an alarm needs a level that is surely below this; ``None`` where there is no such alarm.
+        alarm_above: likewise above.
         verdict: ``"within"``, ``"above"``, ``"below"`` (beyond all doubt), or ``"cannot tell"``.
         since: the day since when it has been beyond, ``None`` where it is within.
     """
@@ -54,6 +56,8 @@ class RangeRow:
     center: float
     lower: float | None
     upper: float | None
+    alarm_below: float | None
+    alarm_above: float | None
     verdict: str
     since: str | None
 
@@ -174,6 +178,8 @@ def _row(stream: Stream, namer: _Namer) -> RangeRow:
         center=_shown(stream, stream.range.center) or 0.0,
         lower=_shown(stream, stream.range.lower),
         upper=_shown(stream, stream.range.upper),
+        alarm_below=_shown(stream, stream.tested.get(-1)),
+        alarm_above=_shown(stream, stream.tested.get(1)),
         verdict=verdict,
         since=None if since is None else namer.day(since),
     )

@@ -46,6 +46,7 @@ class LevelRange:
         deviation: the long-run standard deviation of one observation about its window's level.
         windows: how many windows were seen.
         freedom: the degrees of freedom of the range, those of the prior among them.
+        scale: the standard deviation of the next window's level about the center, 0 where it is not known.
     """
 
     center: float
@@ -54,6 +55,13 @@ class LevelRange:
     deviation: float
     windows: int
     freedom: float
+    scale: float = 0.0
+
+    def end(self, side: int, confidence: float) -> float | None:
+        """The upper (1) or lower (-1) end for another confidence; ``None`` where too little is known."""
+        if self.freedom <= 0 or self.lower is None:
+            return None
+        return self.center + side * float(stdtrit(self.freedom, confidence)) * self.scale
 
 
 def level_range(
@@ -101,8 +109,9 @@ def level_range(
     pooled = (prior_freedom * prior_variance + (effective - 1) * own) / freedom
     # a window's mean is never surer than its days allow
     variance = max(pooled, deviation * deviation / length)
-    half = float(stdtrit(freedom, confidence)) * math.sqrt(variance * (1 + 1 / effective + inflation))
-    return LevelRange(center, center - half, center + half, deviation, len(kept), freedom)
+    scale = math.sqrt(variance * (1 + 1 / effective + inflation))
+    half = float(stdtrit(freedom, confidence)) * scale
+    return LevelRange(center, center - half, center + half, deviation, len(kept), freedom, scale)
 
 
 def within_deviation(windows: Sequence[Floats]) -> float:
@@ -168,17 +177,16 @@ def excess_path(values: ArrayLike, end: float | None, deviation: ArrayLike, *, s
     """
     x = np.asarray(values, dtype=np.float64)
     scale = np.broadcast_to(np.asarray(deviation, dtype=np.float64), x.shape)
-    result = np.full(x.shape, -np.inf)
-    if end is None:
-        return result
-    scaled = _scaled(x, end, scale, side)
-    size = np.array(SIZES)
-    state = np.full((*x.shape[:-1], len(SIZES)), -np.inf)
-    for place in range(x.shape[-1]):
-        gain = scaled[..., place, None] * size - size * size / 2
-        state = np.logaddexp(0.0, state) + gain
-        result[..., place] = np.logaddexp.reduce(state, axis=-1) - math.log(len(SIZES))
-    return result
+    if end is None or x.size == 0:
+        return np.full(x.shape, -np.inf)
+    size = np.array(SIZES)[:, None]
+    gain = _scaled(x, end, scale, side)[..., None, :] * size - size * size / 2
+    total = np.cumsum(gain, axis=-1)
+    # Shiryaev-Roberts: over all days on which it may have begun, what has been gained since
+    begun = np.concatenate([np.zeros((*total.shape[:-1], 1)), total[..., :-1]], axis=-1)
+    state = total + np.logaddexp.accumulate(-begun, axis=-1)
+    path: Floats = np.logaddexp.reduce(state, axis=-2) - math.log(len(SIZES))
+    return path
 
 
 def onset(values: ArrayLike, end: float, deviation: ArrayLike, *, side: int = 1) -> int:

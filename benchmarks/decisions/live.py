@@ -1,0 +1,88 @@
+"""How often healthy releases are said to have left their range in a year, and how soon bad ones are found."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from decisions.rates import at_most, rate_row
+from decisions.shops import Fault, World, first_alarm, judged
+from measuring.claims import claim_of
+
+__all__ = ["DEVELOPED_ON", "MEASURED_ON", "measure"]
+
+BUDGET = 0.05
+DEVELOPED_ON = (World("smooth"), World("autocorrelated", memory=0.7))
+MEASURED_ON = (
+    World("smooth, other seed", memory=0.3),
+    World("heavy tails", heavy=0.5, zeros=0.15, common=0.15, memory=0.6),
+    World("December", december=0.8, heavy=0.3, common=0.15),
+    World("December, one year of history", december=0.8, heavy=0.3, years=1.0),
+    World("two windows, half a year of history", years=0.5, windows=2, heavy=0.3),
+    World("six windows", windows=6, heavy=0.3, memory=0.6, common=0.15),
+)
+_FAULTS = (
+    ("forecasts 1.5 times", Fault(60, factor=1.5)),
+    ("forecasts 1.2 times", Fault(60, factor=1.2)),
+    ("forecasts shaken by 0.8", Fault(60, noise=0.8)),
+)
+_ALERTS = ("error", "bias", "coverage", "estimate")
+_ROLLBACKS = ("error", "bias")
+_SEED = 9_000_000
+
+
+def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The table and the claims: alarms a year over all streams, and the days until a fault is found."""
+    runs = 40 if quick else 600
+    rows: list[dict[str, Any]] = []
+    claims = []
+    for world in MEASURED_ON:
+        alerts, rollbacks = _false(world, runs)
+        rows.append(rate_row("healthy years with an alert", world.name, alerts, runs))
+        rows.append(rate_row("healthy years in which a rollback is weighed", world.name, rollbacks, runs))
+        claims.append(at_most(f"live_{_slug(world)}", f"false alerts a year: {world.name}", alerts, runs, BUDGET))
+    for name, fault in _FAULTS:
+        for world in (MEASURED_ON[0], MEASURED_ON[1]):
+            delays, early = _found(world, fault, max(20, runs // 4))
+            count = len(delays) + early
+            found = [each for each in delays if each is not None]
+            rows.append(
+                rate_row("faults found within 300 days", f"{name}, {world.name}", len(found), max(len(delays), 1))
+                | {"median_days": median([each if each is not None else 999 for each in delays]), "tried": count}
+            )
+    smooth = _found(MEASURED_ON[0], _FAULTS[0][1], max(20, runs // 4))[0]
+    typical = median([each if each is not None else 999 for each in smooth])
+    spread = sorted(each if each is not None else 999 for each in smooth)
+    low, high = spread[len(spread) // 2 - len(spread) // 8], spread[len(spread) // 2 + len(spread) // 8]
+    claims.append(
+        claim_of("live_delay", "median days to find forecasts 1.5 times too high", "days", 28, typical, (low, high),
+                 is_most=True)
+    )  # fmt: skip
+    return rows, claims
+
+
+def _false(world: World, runs: int) -> tuple[int, int]:
+    alerts = rollbacks = 0
+    for run in range(runs):
+        streams = judged(world, _SEED + run, BUDGET)[0]
+        alerts += first_alarm(streams, _ALERTS) is not None
+        rollbacks += first_alarm(streams, _ROLLBACKS) is not None
+    return alerts, rollbacks
+
+
+def _found(world: World, fault: Fault, runs: int) -> tuple[list[int | None], int]:
+    """Days from the fault to the first alert, ``None`` for never; and how many alerts came before it."""
+    delays: list[int | None] = []
+    early = 0
+    for run in range(runs):
+        streams, first = judged(world, _SEED + 500_000 + run, BUDGET, fault)
+        at = first_alarm(streams, _ALERTS)
+        if at is not None and at < first + fault.day:
+            early += 1
+        else:
+            delays.append(None if at is None else at - first - fault.day)
+    return delays, early
+
+
+def _slug(world: World) -> str:
+    return "".join(each if each.isalnum() else "_" for each in world.name.lower())
