@@ -15,7 +15,7 @@ from everloop.core.errors import SettingsError, UnavailableError
 
 __all__ = ["REVISION", "Store", "open_store"]
 
-REVISION = "0004"
+REVISION = "0005"
 """The schema revision that this version of Everloop works with."""
 
 
