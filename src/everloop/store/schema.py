@@ -1,7 +1,7 @@
 """The tables of the store.
 
-Facts are only appended (events, deployments, predictions, outcomes, measurements); what is derived from them is computed
-when it is asked for, so that late and corrected facts need no repair.
+Facts are only appended (events, deployments, predictions, outcomes, measurements); what is derived from them is
+computed when it is asked for, so that late and corrected facts need no repair.
 """
 
 from __future__ import annotations
@@ -88,37 +88,7 @@ events = Table(
     Index("ix_events_kind_at", "kind", "at"),
 )
 
-rerow_outcomes = Table(
-    "row_outcomes",
-    metadata,
-    Column("seq", Sequence, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("received_at", Instant, nullable=False),
-    Column("prediction", String(36), nullable=False),
-    Column("row", Integer, nullable=False),
-    Column("value", Float(53), nullable=True),
-    Column("label", Text, nullable=True),
-    Column("at", Instant, nullable=True),
-    Column("source", String(128), nullable=False),
-    Index("ix_row_outcomes_prediction", "prediction"),
-)
-
-measurements = Table(
-    "measurements",
-    metadata,
-    Column("seq", Sequence, primary_key=True, autoincrement=True),
-    Column("id", String(64), nullable=False, unique=True),
-    Column("received_at", Instant, nullable=False),
-    Column("unit", String(200), nullable=False),
-    Column("metric", String(128), nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("value", Float(53), nullable=False),
-    Column("source", String(128), nullable=False),
-    Index("ix_measurements_metric_at", "metric", "at"),
-    Index("ix_measurements_at", "at"),
-)
-
-leases = Table(
+releases = Table(
     "releases",
     metadata,
     Column("digest", String(64), primary_key=True),
@@ -190,6 +160,36 @@ outcomes = Table(
     Column("value", Float(53), nullable=False),
     Column("source", String(128), nullable=False),
     Index("ix_outcomes_time", "time"),
+)
+
+row_outcomes = Table(
+    "row_outcomes",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("received_at", Instant, nullable=False),
+    Column("prediction", String(36), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("value", Float(53), nullable=True),
+    Column("label", Text, nullable=True),
+    Column("at", Instant, nullable=True),
+    Column("source", String(128), nullable=False),
+    Index("ix_row_outcomes_prediction", "prediction"),
+)
+
+measurements = Table(
+    "measurements",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("received_at", Instant, nullable=False),
+    Column("unit", String(200), nullable=False),
+    Column("metric", String(128), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("value", Float(53), nullable=False),
+    Column("source", String(128), nullable=False),
+    Index("ix_measurements_metric_at", "metric", "at"),
+    Index("ix_measurements_at", "at"),
 )
 
 leases = Table(
