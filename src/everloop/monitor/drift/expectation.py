@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from everloop.core.digest import digest_json
 from everloop.core.errors import IntegrityError
 from everloop.core.project import Project
-from everloop.monitor.drift.residuals import backtest_errors
+from everloop.monitor.drift.residuals import ErrorSums, backtest_errors
 from everloop.monitor.drift.streams import (
     Plan,
     StreamKey,
@@ -30,11 +32,15 @@ from everloop.store.deployments import ReleaseRow
 from everloop.store.drift import get_reference, keep_reference
 from everloop.store.engine import Store
 
-__all__ = ["Expectation", "expectation_of", "reference_end"]
+__all__ = ["Expectation", "Material", "expectation_of", "reference_end"]
 
 _FORMAT = 1
-_Kept = tuple[int, Plan, tuple[StreamKey, ...], bytes]
+_Kept = tuple[int, int, bool, Plan, tuple[StreamKey, ...], bytes]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+_ERROR_PERIODS = {1: 28, 7: 26}
+"""So many periods of errors are learnt from; where the backtest has fewer, the first live ones make them up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,16 @@ class Expectation:
 
     Attributes:
         end: the day after the last of the reference, days since 1970.
+        live_until: the last live period whose errors were learnt from, days since 1970; before ``end`` for none.
+        is_complete: whether nothing more is to be learnt.
         plan: the streams of the table.
         errors: the streams of the release's errors.
         streams: what was learnt of both, the table's first.
     """
 
     end: int
+    live_until: int
+    is_complete: bool
     plan: Plan
     errors: tuple[StreamKey, ...]
     streams: Reference
@@ -60,7 +70,8 @@ class Expectation:
 
     def pack(self) -> bytes:
         """The bytes to keep."""
-        return msgspec.msgpack.encode([self.end, self.plan, self.errors, self.streams.pack()])
+        content = [self.end, self.live_until, self.is_complete, self.plan, self.errors, self.streams.pack()]
+        return msgspec.msgpack.encode(content)
 
     @classmethod
     def unpack(cls, content: bytes) -> Expectation:
@@ -70,10 +81,25 @@ class Expectation:
             IntegrityError: the bytes are no expectation.
         """
         try:
-            end, plan, errors, streams = msgspec.msgpack.decode(content, type=_Kept)
-            return cls(end, plan, errors, Reference.unpack(streams))
+            end, live, is_complete, plan, errors, streams = msgspec.msgpack.decode(content, type=_Kept)
+            return cls(end, live, is_complete, plan, errors, Reference.unpack(streams))
         except (msgspec.DecodeError, ValueError, KeyError) as error:
             raise IntegrityError("drift_reference", f"what a release expects cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to learn from.
+
+    Attributes:
+        watched: what is watched in the table.
+        summary: the table's summary, from its beginning on.
+        live: the release's errors since it was made.
+    """
+
+    watched: Watched
+    summary: Summary
+    live: ErrorSums
 
 
 def reference_end(release: ReleaseRow) -> int:
@@ -82,7 +108,7 @@ def reference_end(release: ReleaseRow) -> int:
 
 
 def expectation_of(
-    project: Project, store: Store, release: ReleaseRow, watched: Watched, summary: Summary, *, now: datetime
+    project: Project, store: Store, release: ReleaseRow, material: Material, *, now: datetime
 ) -> Expectation | None:
     """What a release expects, as it was kept, or learnt now from the table up to the release's cutoff.
 
@@ -92,25 +118,60 @@ def expectation_of(
         project: the project.
         store: where it is kept.
         release: the release.
-        watched: what is watched.
-        summary: the table's summary, from its beginning on.
+        material: what there is to learn from.
         now: when.
     """
-    data = project.settings.data
-    digest = digest_json([_FORMAT, watched.source, data.known_ahead])
+    digest = digest_json([_FORMAT, material.watched.source, project.settings.data.known_ahead])
     with store.read() as tx:
         content = get_reference(tx, release.digest, digest)
-    if content is not None:
-        return Expectation.unpack(content)
+    kept = Expectation.unpack(content) if content is not None else None
+    if kept is not None and (kept.is_complete or not (material.live.periods > kept.live_until).any()):
+        return kept
+    made = _learn(project, release, material)
+    if made is not None:
+        with store.write() as tx:
+            keep_reference(tx, release.digest, digest, made.pack(), at=now)
+    return made
+
+
+def _learn(project: Project, release: ReleaseRow, material: Material) -> Expectation | None:
+    data, days = project.settings.data, material.watched.days
     end = reference_end(release)
-    reference = summary.until(end - watched.days)
-    plan = plan_streams(reference, columns=watched.columns, target=data.target, known_ahead=data.known_ahead)
-    backtest = backtest_errors(project.releases / release.digest, release, days=watched.days)
+    reference = material.summary.until(end - days)
+    plan = plan_streams(reference, columns=material.watched.columns, target=data.target, known_ahead=data.known_ahead)
+    backtest = backtest_errors(project.releases / release.digest, release, days=days)
     keys, errors = error_streams(backtest)
-    periods, values = side_by_side((reference.periods, streams_of(reference, plan)), (backtest.periods, errors))
+    periods, errors, live_until, is_complete = _made_up(backtest.periods, errors, material.live, days)
+    periods, values = side_by_side((reference.periods, streams_of(reference, plan)), (periods, errors))
     if not len(periods):
         return None
-    made = Expectation(end, plan, keys, learn(periods, values, kinds_of((*plan.keys, *keys)), period_days=watched.days))
-    with store.write() as tx:
-        keep_reference(tx, release.digest, digest, made.pack(), at=now)
-    return made
+    streams = learn(periods, values, kinds_of((*plan.keys, *keys)), period_days=days)
+    return Expectation(end, max(live_until, end - 1), is_complete, plan, keys, streams)
+
+
+def _made_up(
+    periods: NDArray[np.int64], errors: NDArray[np.float64], live: ErrorSums, days: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int, bool]:
+    """The errors of the backtest, and where they are few those of the first live periods.
+
+    The live ones are set before the backtest's, whole weeks away from where they were: the order in which errors of
+    one release are learnt from says nothing, their weekday does.
+
+    Returns:
+        The periods, the errors, the last live period among them (-1 for none), and whether they are enough.
+    """
+    lacking = _ERROR_PERIODS[days] - len(periods)
+    values = error_streams(live)[1]
+    usable = np.flatnonzero(np.isfinite(values).any(axis=1))[: max(lacking, 0)]
+    if not len(usable):
+        return periods, errors, -1, lacking <= 0
+    own = live.periods[usable]
+    first = int(periods[0]) if len(periods) else int(own[0])
+    # the last of them comes before the first of the backtest
+    weeks = max(-(-(int(own[-1]) - first + days) // 7), 0)
+    return (
+        np.concatenate([own - 7 * weeks, periods]),
+        np.vstack([values[usable], errors]),
+        int(own[-1]),
+        len(usable) >= lacking,
+    )

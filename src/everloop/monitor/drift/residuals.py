@@ -7,7 +7,7 @@ comes late or is corrected within it is heeded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -67,8 +67,14 @@ class ErrorSums:
         ratio = np.divide(self.absolute, self.promised, out=np.ones(len(self.actual)), where=is_usable)
         return np.where(is_usable, np.log(ratio), np.nan)
 
+    def until(self, last: int) -> ErrorSums:
+        """The periods that begin by day ``last``."""
+        kept = self.periods <= last
+        columns = (self.forecast, self.actual, self.absolute, self.promised)
+        return ErrorSums(self.periods[kept], *(each[kept] for each in columns))
+
     @classmethod
-    def collect(cls, days: Mapping[int, tuple[float, ...]], days_of_period: int) -> ErrorSums:
+    def collect(cls, days: Mapping[int, Sequence[float]], days_of_period: int) -> ErrorSums:
         """Sums by day (forecast, actual, absolute, promised) as sums by period."""
         sums: dict[int, NDArray[np.float64]] = {}
         for day, values in days.items():
@@ -129,25 +135,25 @@ def backtest_errors(folder: Path, release: ReleaseRow, *, days: int) -> ErrorSum
     path = folder / "evidence" / "backtest.parquet"
     if not path.is_file():
         return ErrorSums.collect({}, days)
-    promised = pl.DataFrame(
-        {"step": list(expected_by_step(release)), "wape": list(expected_by_step(release).values())},
-        schema={"step": pl.Int32, "wape": pl.Float64},
-    )
-    rows = (
-        pl.scan_parquet(path)
-        .select("step", "time", pl.col("actual").cast(pl.Float64), pl.col("forecast").cast(pl.Float64))
-        .filter(pl.col("actual").is_finite() & pl.col("forecast").is_finite())
-        .join(promised.lazy(), on="step", how="left")
-        .group_by(pl.col("time").dt.epoch("d").cast(pl.Int64).alias("day"))
-        .agg(
-            pl.col("forecast").sum(),
-            pl.col("actual").sum(),
-            (pl.col("forecast") - pl.col("actual")).abs().sum().alias("absolute"),
-            (pl.col("wape") * pl.col("actual").abs()).sum().alias("promised"),
+    rows = pl.read_parquet(path, columns=["step", "time", "actual", "forecast"])
+    actual, forecast = (rows[name].cast(pl.Float64).to_numpy() for name in ("actual", "forecast"))
+    promised = expected_by_step(release)
+    steps = rows["step"].to_numpy()
+    wape = np.array([promised.get(step, np.nan) for step in range(int(steps.max(initial=0)) + 1)])
+    known = np.isfinite(actual) & np.isfinite(forecast)
+    day, where = np.unique(rows["time"].dt.epoch("d").to_numpy().astype(np.int64)[known], return_inverse=True)
+    actual, forecast = actual[known], forecast[known]
+    # summed row by row: to the last bit the same each time
+    sums = [
+        np.bincount(where, weights, minlength=len(day))
+        for weights in (
+            forecast,
+            actual,
+            np.abs(forecast - actual),
+            wape[steps[known]] * np.abs(actual),
         )
-        .collect()
-    )
-    return ErrorSums.collect({day: tuple(values) for day, *values in rows.iter_rows()}, days)
+    ]
+    return ErrorSums.collect({int(each): values for each, *values in zip(day, *sums, strict=True)}, days)
 
 
 def _sums_by_day(

@@ -89,12 +89,13 @@ def plan_streams(reference: Summary, *, columns: Sequence[str], target: str, kno
         keys.append(StreamKey(column, "missing"))
         counts = reference.categories.get(column)
         if counts is not None:
-            known[column] = counts.names
             total = counts.counts.sum(axis=0)
+            # the names of all periods stand there, also of those after the reference
+            known[column] = tuple(name for name, count in zip(counts.names, total, strict=True) if count > 0)
             shares = total / max(total.sum(), 1)
             common = [place for place in np.argsort(-shares, kind="stable").tolist() if shares[place] >= _LEAST_SHARE]
             # the shares add up to one, so the last of all would say nothing new
-            most = common[: min(_MOST_SHARES, len(counts.names) - 1)]
+            most = common[: min(_MOST_SHARES, len(known[column]) - 1)]
             keys += [StreamKey(column, "mix", counts.names[place]) for place in most]
             keys.append(StreamKey(column, "unseen"))
         elif moments.known.any():

@@ -169,47 +169,43 @@ def summarize_rows(rows: pl.DataFrame, watched: Watched) -> Summary:
 
 
 def _moments(frame: pl.DataFrame, watched: Watched, periods: NDArray[np.int64]) -> dict[tuple[str, str], Moments]:
-    """The moments of every column of numbers, and of all rows' number under the name ``""``, by group and together."""
-    columns = [name for name in watched.columns if name not in watched.texts]
-    sums: list[pl.Expr] = [pl.len().cast(pl.Float64).alias("\0rows")]
-    for place, name in enumerate(columns):
-        value = pl.col(name).fill_nan(None).arcsinh()
-        sums += [
-            value.count().cast(pl.Float64).alias(f"\0n{place}"),
-            value.sum().alias(f"\0s{place}"),
-            (value * value).sum().alias(f"\0q{place}"),
-        ]
-    texts = [name for name in watched.columns if name in watched.texts]
-    sums += [pl.col(name).count().cast(pl.Float64).alias(f"\0t{place}") for place, name in enumerate(texts)]
-    by = ["\0period", *([watched.group] if watched.group else [])]
-    found = frame.group_by(by).agg(sums)
-    where = np.searchsorted(periods, found["\0period"].to_numpy())
-    groups = found[watched.group].fill_null(_NO_GROUP).to_list() if watched.group else [ALL] * found.height
-    rows = found["\0rows"].to_numpy()
-    kept = _largest(groups, rows, watched.max_groups) if watched.group else []
-    member = np.array([kept.index(each) if each in kept else -1 for each in groups], dtype=np.int64)
+    """The moments of every column, by group and together; of a text column the number of known values alone.
 
-    def laid_out(values: NDArray[np.float64], group: int | None) -> NDArray[np.float64]:
-        chosen = slice(None) if group is None else member == group
-        return np.bincount(where[chosen], weights=values[chosen], minlength=len(periods)).astype(np.float64)
+    Sums are made row by row in the table's order, so that they are the same to the last bit on every machine.
+    """
+    names = sorted(set(frame[watched.group].fill_null(_NO_GROUP).to_list())) if watched.group else [ALL]
+    period = np.searchsorted(periods, frame["\0period"].to_numpy())
+    cell = period * len(names)
+    if watched.group:
+        group = frame[watched.group].fill_null(_NO_GROUP).cast(pl.Enum(names)).to_physical().to_numpy()
+        cell = cell + group.astype(np.int64)
 
+    def sums(weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        size = len(periods) * len(names)
+        return np.bincount(cell, weights, minlength=size).reshape(len(periods), len(names)).astype(np.float64)
+
+    rows = sums()
+    kept = _largest(names, rows.sum(axis=0), watched.max_groups) if watched.group else []
+    places = [names.index(each) for each in kept]
     made: dict[tuple[str, str], Moments] = {}
-    for number, name in enumerate([*columns, *texts]):
-        if number < len(columns):
-            known, total, squares = (found[f"\0{part}{number}"].to_numpy() for part in "nsq")
+    for name in watched.columns:
+        if name in watched.texts:
+            values = np.zeros(frame.height)
+            is_known = frame[name].is_not_null().to_numpy()
         else:
-            known = found[f"\0t{number - len(columns)}"].to_numpy()
-            total = squares = np.zeros(len(known))
-        for group, label in [(None, ALL), *enumerate(kept)]:
-            made[name, label] = Moments(*(laid_out(each, group) for each in (rows, known, total, squares)))
+            values = np.arcsinh(frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy())
+            is_known = np.isfinite(values)
+            values = np.where(is_known, values, 0.0)
+        found = [rows, sums(is_known.astype(np.float64)), sums(values), sums(values * values)]
+        made[name, ALL] = Moments(*(each.sum(axis=1) for each in found))
+        for place, group_name in zip(places, kept, strict=True):
+            made[name, group_name] = Moments(*(np.ascontiguousarray(each[:, place]) for each in found))
     return made
 
 
 def _largest(groups: Sequence[str], rows: NDArray[np.float64], most: int) -> list[str]:
     """The groups with most rows, in the order of their names."""
-    total: dict[str, float] = {}
-    for name, count in zip(groups, rows.tolist(), strict=True):
-        total[name] = total.get(name, 0.0) + count
+    total = dict(zip(groups, rows.tolist(), strict=True))
     return sorted(sorted(total, key=lambda name: (-total[name], name))[:most])
 
 

@@ -104,13 +104,14 @@ def _column(look: Look, found: Judgement, column: str, places: Sequence[int]) ->
         key=lambda each: (not each.is_alarm, each.label in grouped, -abs(each.shift), each.aspect, each.label)
     )
     alarms = [each for each in findings if each.is_alarm]
+    is_known = any(each.aspect != "unseen" for each in findings)
     importance = _importance(look, column)
     largest = max((abs(each.shift) for each in alarms or findings if np.isfinite(each.shift)), default=0.0)
     return ColumnVerdict(
         column=column,
         kind=_kind(look, column),
-        verdict="drift" if alarms else "no drift" if findings else "cannot tell",
-        reason="" if findings else "too little history",
+        verdict="drift" if alarms else "no drift" if is_known else "cannot tell",
+        reason="" if alarms or is_known else "too little history",
         importance=importance,
         effect=largest * (1.0 if importance is None else importance),
         findings=tuple(findings),
@@ -178,14 +179,17 @@ def _verdict(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> 
     """The verdict over all columns, with the path of the first one that changed."""
     n = len(found.watched.days)
     judged = int(np.count_nonzero(found.is_judged))
+    # a category that was never seen needs no history to be new, and says nothing about the rest
+    usual = [place for place, key in enumerate(look.keys) if key.aspect != "unseen"]
+    told = int(np.count_nonzero(found.is_judged[usual]))
     warnings = _warnings(look, found, columns)
     drifting = [each for each in columns if each.verdict == "drift"]
-    if not judged and n and look.accepted is not None:
-        why = "the level is learnt anew for four weeks from the change that was accepted"
-        return _evidence("cannot tell", why, n=n, period_days=look.period_days, warnings=warnings)
-    if not judged and n:
-        why = "too little history to know what is usual"
-        return _evidence("cannot tell", why, n=n, period_days=look.period_days, warnings=warnings)
+    if n and told * 2 < len(usual):
+        why = f"too little history to know what is usual for {len(usual) - told} of {len(usual)} streams"
+        if look.accepted is not None:
+            why = "the level is learnt anew for four weeks from the change that was accepted"
+        if not drifting:
+            return _evidence("cannot tell", why, n=n, period_days=look.period_days, warnings=warnings)
     if not n:
         why = "no whole period has passed since the release's last one"
         return _evidence("cannot tell", why, n=0, period_days=look.period_days, warnings=warnings)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from everloop.core.project import Project
-from everloop.monitor.drift.expectation import expectation_of, reference_end
+from everloop.monitor.drift.expectation import Material, expectation_of, reference_end
 from everloop.monitor.drift.importances import importances_of
 from everloop.monitor.drift.report import DriftReport
 from everloop.monitor.drift.residuals import live_errors
@@ -73,14 +73,14 @@ def look_for_drift(
             row, f"the release knows data up to {row.cutoff:%Y-%m-%d}, which is not before {until:%Y-%m-%d}"
         )
     summary = summarize_table(project, store, watched, until=until)
-    expectation = expectation_of(project, store, row, watched, summary, now=now)
+    errors = live_errors(project, store, row, until=until, days=watched.days, joined=joined).until(end - watched.days)
+    expectation = expectation_of(project, store, row, Material(watched, summary, errors), now=now)
     if expectation is None:
         return nothing_to_tell(row, "too little history: there is nothing before the release's cutoff")
     settled = _settled(summary.until(end - watched.days), settings.data.target)
-    errors = live_errors(project, store, row, until=until, days=watched.days, joined=joined)
-    periods, values = side_by_side(
-        (settled.periods, streams_of(settled, expectation.plan)), (errors.periods, error_streams(errors)[1])
-    )
+    own = error_streams(errors)[1]
+    own[errors.periods <= expectation.live_until] = np.nan
+    periods, values = side_by_side((settled.periods, streams_of(settled, expectation.plan)), (errors.periods, own))
     is_new = (periods >= expectation.end) & (periods <= end - watched.days)
     found = judge(
         expectation.streams,
