@@ -12,8 +12,8 @@ Floats = NDArray[np.float64]
 
 LONGEST_LAG = 7
 _DELAY_DAYS = 28
-_HALF_LIFE_DAYS = 120.0
-_PRIOR_DAYS = 60.0
+_HALF_LIFE_DAYS = 90.0
+_PRIOR_DAYS = 45.0
 _MOST = 0.98
 
 
@@ -25,7 +25,7 @@ def lags_of(period_days: int) -> tuple[int, int, int]:
 def slow_level(left: Floats, before: Floats, period_days: int) -> Floats:
     """The level that a stream has drifted to, as it was known four weeks before each period; shape of ``left``.
 
-    A weighted mean of what the season left, its weights halving in 120 days, shrunk to zero by as much as 60 days of
+    A weighted mean of what the season left, its weights halving in 90 days, shrunk to zero by as much as 45 days of
     observations at zero would. A change of level is thus seen in full for four weeks and slowly becomes the
     new usual if nobody minds; a change that is slower than that is no alarm at all.
 

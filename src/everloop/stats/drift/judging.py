@@ -25,7 +25,7 @@ _SUDDEN_SHARE = 0.25
 _FALSE_NAMES = 0.1
 _YEAR_DAYS = 365.25
 _LEARNING_DAYS = 28
-_UNCERTAIN = 1.5
+_UNCERTAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,27 +151,27 @@ def watch(
         extra = np.nan_to_num(grid(days, regressors, start, last, reference.period_days)[1])
     season = reference.columns(all_days, extra) @ reference.coefficients + reference.recurring_at(all_days)
     left = seen - season
-    level = slow_level(left, reference.tail, reference.period_days)
+    level = np.where(reference.is_pinned, 0.0, slow_level(left, reference.tail, reference.period_days))
     counts = np.isfinite(left) & ~reference.too_little
     if since is not None:
-        level, counts = _renewed(left, level, counts, all_days > since, reference.period_days)
-    pinned = np.array([kind == "unseen" for kind in reference.kinds], dtype=bool)
-    level = np.where(pinned, 0.0, level)
-    before = reference.tail - slow_level(reference.tail, reference.tail[:0], reference.period_days)
+        level, counts = _renewed(reference, left, level, counts, all_days > since)
+    earlier = slow_level(reference.tail, reference.tail[:0], reference.period_days)
+    before = reference.tail - np.where(reference.is_pinned, 0.0, earlier)
     errors = innovations(left - level, reference.lags, reference.period_days, before[-LONGEST_LAG:])
     return Watched(all_days, seen, seen - errors, season + level, errors, counts)
 
 
 def _renewed(
-    left: Floats, level: Floats, counts: NDArray[np.bool_], after: NDArray[np.bool_], period_days: int
+    reference: Reference, left: Floats, level: Floats, counts: NDArray[np.bool_], after: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """The level learnt anew from the four weeks after an accepted change; evidence counts from then on."""
     place = int(np.argmax(after)) if after.any() else len(after)
-    learning = -(-_LEARNING_DAYS // period_days)
+    learning = -(-_LEARNING_DAYS // reference.period_days)
     fresh = left[place : place + learning]
     known = np.isfinite(fresh).sum(axis=0)
     offset = np.nansum(fresh, axis=0) / np.maximum(known, 1)
-    later = slow_level(left[place:] - offset, left[:0], period_days)
+    # what is promised may not wander, before or after
+    later = np.where(reference.is_pinned, 0.0, slow_level(left[place:] - offset, left[:0], reference.period_days))
     renewed = np.concatenate([level[:place], later + offset])
     counts = counts.copy()
     counts[: place + learning] = False
@@ -191,9 +191,8 @@ def sudden(reference: Reference, watched: Watched, *, false_alarms_per_year: flo
         if kind == "share":
             is_beyond[:, places] &= _matters(watched, places)
         elif kind == "unseen":
-            is_beyond[:, places] = _share(np.nan_to_num(watched.seen[:, places])) >= NEW_SHARE
-            errors[:, places] = 1.0
-        elif kind == "error":
+            is_beyond[:, places] = _matters(watched, places)
+        if kind in ("error", "unseen"):
             is_beyond[:, places] &= errors[:, places] > 0
     return np.where(is_beyond & watched.counts, np.sign(errors), 0.0)
 

@@ -73,6 +73,11 @@ class Reference:
         result: NDArray[np.bool_] = (self.known < _least(self.period_days)) & ~always
         return result
 
+    @property
+    def is_pinned(self) -> NDArray[np.bool_]:
+        """The streams whose level may not wander, shape ``(m,)``."""
+        return _pinned(self.kinds)
+
     def columns(self, days: Days, regressors: Floats | None = None) -> Floats:
         """The season's regressors at some dates, as they were used to learn."""
         return season_columns(days, self.season, period_days=self.period_days, regressors=regressors)
@@ -185,11 +190,13 @@ def learn(
     for block in blocks(len(full)):
         left[block] = full[block] - design[block] @ _fit_masked(design, full, ~block, masks)
     left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
-    level = slow_level(left, np.zeros((0, left.shape[1])), period_days)
+    level = np.where(_pinned(kinds), 0.0, slow_level(left, left[:0], period_days))
     lags = autoregression(left - level, period_days)
     usual = Usual.of(innovations(left - level, lags, period_days), left - level)
     known = np.isfinite(full).sum(axis=0)
-    again = recurring(full_days, left, period_days) * masks[-1] if season == YEAR else left[:0]
+    again = left[:0]
+    if season == YEAR:
+        again = np.where(_pinned(kinds), 0.0, recurring(full_days, left, period_days))
     return Reference(
         tuple(kinds), period_days, last, season, known, coefficients, lags, usual, again, left[-_TAIL // period_days :]
     )
@@ -204,6 +211,10 @@ def season_of(span_days: int, period_days: int) -> str:
 
 def _least(period_days: int) -> int:
     return _LEAST_DAYS if period_days == 1 else _LEAST_WEEKS
+
+
+def _pinned(kinds: Sequence[str]) -> NDArray[np.bool_]:
+    return np.array([kind in ("unseen", "bias", "error") for kind in kinds], dtype=bool)
 
 
 def _used(kind: str, columns: int, season: str, period_days: int) -> NDArray[np.bool_]:

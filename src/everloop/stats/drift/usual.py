@@ -15,10 +15,10 @@ __all__ = ["Usual"]
 Floats = NDArray[np.float64]
 
 _BANDWIDTH = 14
-_CAUTION = 0.0
+_CAUTION = 0.25
 _TAIL_SHARE = 0.1
 _HEAVIEST = 0.5
-_TAIL_CAUTION = 2.0
+_TAIL_CAUTION = 1.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +119,10 @@ def _deviation(values: Floats, number: NDArray[np.int64]) -> Floats:
 
 
 def _long_run(scores: Floats) -> Floats:
-    """Long-run variance over one, by Bartlett weights (Newey and West 1987), a standard error on the safe side."""
+    """The long-run variance of scores over one, by Bartlett weights (Newey and West 1987).
+
+    A quarter of its standard error is added; less than one is not credited.
+    """
     known = np.isfinite(scores)
     number = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, scores, 0.0)
@@ -146,6 +149,6 @@ def _tails(size: Floats, number: NDArray[np.int64]) -> tuple[Floats, Floats, Flo
     mean = np.nansum(excess, axis=0) / np.maximum(count, 1)
     variance = np.nansum((excess - mean) ** 2, axis=0) / (several - 1)
     ratio = np.divide(mean**2, variance, out=np.ones_like(mean), where=variance > 0)
-    shape = np.clip((1 - ratio) / 2 + _TAIL_CAUTION / np.sqrt(several), 0.0, _HEAVIEST)
+    shape = np.minimum(np.maximum((1 - ratio) / 2, 0.0) + _TAIL_CAUTION / np.sqrt(several), _HEAVIEST)
     # the scale that keeps the mean
     return edge, mean * (1 - shape), shape
