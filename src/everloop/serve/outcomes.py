@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy.exc import IntegrityError as DuplicateError
+from sqlalchemy import Connection
 
 from everloop.core.clock import Clock
-from everloop.core.errors import ConflictError, RequestError, nearest
+from everloop.core.errors import RequestError, nearest
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data.panel import join_key, split_key
+from everloop.serve.entries import finite, instant, short_text, store_all
 from everloop.store.engine import Store
 from everloop.store.facts import Outcome, add_outcomes, has_prediction
 
@@ -67,35 +67,26 @@ def tell_outcomes(
     """
     reader = _Reader(project, clock.now(), source)
     rows = [reader.read(entry, place) for place, entry in enumerate(entries)]
-    try:
-        new = _store(store, rows)
-    except DuplicateError:  # another writer brought the same id at the same moment; now it is there to be seen
-        try:
-            new = _store(store, rows)
-        except DuplicateError as error:
-            raise ConflictError(
-                "outcome_race", "the same outcomes are being told at once", hint="send them again"
-            ) from error
+    new = store_all(store, lambda tx: _put(tx, rows))
     missing = () if known is None else tuple(dict.fromkeys(row.series for row in rows if row.series not in known))
     return Told(new, len(rows) - new, missing)
 
 
-def _store(store: Store, rows: Sequence[Outcome]) -> int:
-    with store.write() as tx:
-        named: dict[str, int] = {}
-        for place, row in enumerate(rows):
-            if row.prediction is not None:
-                named.setdefault(row.prediction, place)
-        for identifier, place in named.items():
-            if not has_prediction(tx, identifier):
-                raise _wrong(
-                    "prediction_unknown",
-                    f"there is no prediction {identifier!r}",
-                    "leave prediction_id out where it is not known",
-                    place,
-                    "prediction_id",
-                )
-        return add_outcomes(tx, rows)
+def _put(tx: Connection, rows: Sequence[Outcome]) -> int:
+    named: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        if row.prediction is not None:
+            named.setdefault(row.prediction, place)
+    for identifier, place in named.items():
+        if not has_prediction(tx, identifier):
+            raise _wrong(
+                "prediction_unknown",
+                f"there is no prediction {identifier!r}",
+                "leave prediction_id out where it is not known",
+                place,
+                "prediction_id",
+            )
+    return add_outcomes(tx, rows)
 
 
 class _Reader:
@@ -146,10 +137,9 @@ class _Reader:
     def _time(self, given: Any, place: int) -> datetime:
         hint = "write a date or an ISO instant, such as 2026-05-01"
         try:
-            time = given if isinstance(given, datetime) else datetime.fromisoformat(given)
-            time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+            time = instant(given)
             is_on_grid = self._is_on_grid(time)
-        except (TypeError, ValueError, OverflowError):
+        except (ValueError, OverflowError):
             raise _wrong("outcome_time", f"{given!r:.60} is no time", hint, place, "time") from None
         if not is_on_grid:
             step = self._frequency.text
@@ -168,14 +158,10 @@ class _Reader:
         return self._frequency.count > 1 or bool(self._frequency.is_on_grid(instant)[0])
 
     def _value(self, given: Any, place: int) -> float:
-        if isinstance(given, bool) or not isinstance(given, int | float):
-            raise _wrong("outcome_value", f"{given!r:.60} is no number", "give a number", place, "value")
         try:
-            value = float(given)
-        except OverflowError:
-            value = math.inf
-        if not math.isfinite(value):
-            raise _wrong("outcome_value", f"{given!r:.60} is not finite", "give a finite number", place, "value")
+            value = finite(given)
+        except ValueError as error:
+            raise _wrong("outcome_value", str(error), "give a finite number", place, "value") from None
         if value < 0 and self._is_negative_bad:
             hint = "the contract takes none below zero; see data.contract.negative_target"
             raise _wrong("outcome_value", f"{value:g} is below zero", hint, place, "value")
@@ -192,10 +178,10 @@ def _is_name(value: Any) -> bool:
 def _text(given: Any, name: str, place: int) -> str | None:
     if given is None:
         return None
-    if not isinstance(given, str) or not 1 <= len(given) <= _LONGEST_ID or "\x00" in given:
-        hint = f"give a text of at most {_LONGEST_ID} characters, or leave it out"
-        raise _wrong("outcome_id", f"{given!r:.80} is no {name}", hint, place, name)
-    return given
+    try:
+        return short_text(given, _LONGEST_ID)
+    except ValueError as error:
+        raise _wrong("outcome_id", str(error), "shorten it, or leave it out", place, name) from None
 
 
 def _wrong(code: str, sentence: str, hint: str, place: int, name: str) -> RequestError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import IntegrityError
 
-__all__ = ["are_row_values", "pack_rows", "unpack_rows"]
+__all__ = ["are_row_values", "count_rows", "pack_rows", "unpack_rows"]
 
 _PLAIN, _ZLIB = b"\x02", b"\x03"
 _COMPRESS_FROM_BYTES = 4096
@@ -60,3 +60,15 @@ def unpack_rows(stored: bytes) -> dict[str, NDArray[Any]]:
 def are_row_values(stored: bytes) -> bool:
     """Whether a stored response is that of a model of rows."""
     return stored[:1] in (_PLAIN, _ZLIB)
+
+
+def count_rows(stored: bytes) -> int:
+    """How many rows a stored response answers.
+
+    >>> count_rows(pack_rows({"prediction": np.array([1.5, 2.5])}))
+    2
+
+    Raises:
+        IntegrityError: the bytes are no such outputs.
+    """
+    return max((len(each) for each in unpack_rows(stored).values()), default=0)
