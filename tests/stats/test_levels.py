@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from everloop.stats.levels import excess_path, level_range, onset, running_deviation, within_deviation
+from everloop.stats.levels import LevelPrior, excess_path, level_range, onset, running_deviation, within_deviation
 
 
 def windows(
@@ -36,7 +36,7 @@ def test_few_windows_make_a_wide_range_and_knowledge_from_elsewhere_a_narrower_o
     rng = np.random.default_rng(1)
     drawn = windows(rng, 8, 28)
     two, eight = (level_range(drawn[:count], confidence=0.975) for count in (2, 8))
-    helped = level_range(drawn[:2], confidence=0.975, prior_variance=0.3**2 + 1 / 28, prior_freedom=8)
+    helped = level_range(drawn[:2], confidence=0.975, prior=LevelPrior(variance=0.3**2 + 1 / 28, freedom=8))
     alone = level_range(drawn[:1], confidence=0.975)
     assert two is not None
     assert eight is not None

@@ -152,7 +152,6 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
     """
     limit = threshold(expected, alarms_per_year)
     confidence = tested_confidence(expected, alarms_per_year)
-    season = expected.factor(days.months)
     found = []
     for place, bucket in enumerate(expected.buckets):
         settled = settled_days(days, bucket, place, present=present)[0]
@@ -162,7 +161,7 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
             span: LevelRange | None = getattr(bucket, kind)
             if span is None:
                 continue
-            part = season if kind == "error" else np.zeros(len(season))
+            part = expected.factor(kind, days.months)
             usable = settled & np.isfinite(values)
             tested = {side: span.end(side, confidence) for side in KINDS[kind]}
             found.append(

@@ -189,9 +189,10 @@ def _shown(stream: Stream, level: float | None) -> float | None:
     """A level as a person reads it: with its season, no logarithm, a share of coverage between 0 and 1."""
     if level is None:
         return None
+    seasonal = level + stream.factor()
     if stream.kind in ("error", "estimate"):
-        return math.exp(level + stream.factor())
-    return min(max(level, 0.0), 1.0) if stream.kind == "coverage" else level
+        return math.exp(seasonal)
+    return min(max(seasonal, 0.0), 1.0) if stream.kind == "coverage" else seasonal
 
 
 def _range_evidence(streams: list[Stream], namer: _Namer, budget: float) -> Evidence:

@@ -17,13 +17,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-__all__ = ["SIZES", "LevelRange", "excess_path", "level_range", "onset", "running_deviation", "within_deviation"]
+__all__ = [
+    "SIZES",
+    "LevelPrior",
+    "LevelRange",
+    "excess_path",
+    "level_range",
+    "onset",
+    "running_deviation",
+    "within_deviation",
+]
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +42,25 @@ _MOST = 2.0
 """One day's excess counts for no more than this, so that a single odd day is no evidence of a level."""
 _LONGEST_MEMORY = 0.9
 _MOST_INFLATION = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LevelPrior:
+    """What is known from elsewhere of how a window's level differs from the next.
+
+    Attributes:
+        variance: of a window's level.
+        freedom: how many windows that knowledge is worth.
+        inflation: variance to add, as a share of a window's (for a season's factor that is estimated).
+        below: how far below its mean a level has been seen.
+        above: how far above.
+    """
+
+    variance: float = 0.0
+    freedom: float = 0.0
+    inflation: float = 0.0
+    below: float = 0.0
+    above: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +75,8 @@ class LevelRange:
         windows: how many windows were seen.
         freedom: the degrees of freedom of the range, those of the prior among them.
         scale: the standard deviation of the next window's level about the center, 0 where it is not known.
+        below: how far below its mean a level has been seen elsewhere; no end lies nearer than that.
+        above: how far above.
     """
 
     center: float
@@ -56,22 +86,23 @@ class LevelRange:
     windows: int
     freedom: float
     scale: float = 0.0
+    below: float = 0.0
+    above: float = 0.0
 
     def end(self, side: int, confidence: float) -> float | None:
         """The upper (1) or lower (-1) end for another confidence; ``None`` where too little is known."""
         if self.freedom <= 0 or self.lower is None:
             return None
-        return self.center + side * float(stdtrit(self.freedom, confidence)) * self.scale
+        reach = self.above if side > 0 else self.below
+        return self.center + side * max(float(stdtrit(self.freedom, confidence)) * self.scale, reach)
 
 
 def level_range(
     windows: Sequence[ArrayLike],
     *,
     confidence: float,
-    prior_variance: float = 0.0,
-    prior_freedom: float = 0.0,
+    prior: LevelPrior | None = None,
     overlap: float = 1.0,
-    inflation: float = 0.0,
     length: float = 0.0,
 ) -> LevelRange | None:
     """The range of the next window's level.
@@ -79,10 +110,8 @@ def level_range(
     Args:
         windows: the observations of each window in time order, NaN where there is none.
         confidence: the probability of each end, such as 0.99.
-        prior_variance: the variance of a window's level, as known from elsewhere.
-        prior_freedom: how many windows that knowledge is worth.
+        prior: what is known from elsewhere of how levels differ.
         overlap: the share of each further window that is new, below 1 where windows overlap.
-        inflation: variance to add, as a share of a window's (for a season's factor that is estimated).
         length: how many observations the next window has; 0 means as many as those seen.
 
     Returns:
@@ -97,21 +126,22 @@ def level_range(
     kept = [x for x in kept if len(x)]
     if not kept:
         return None
+    prior = prior or LevelPrior()
     means = np.array([x.mean() for x in kept])
     deviation = within_deviation(kept)
     length = length or float(np.mean([len(x) for x in kept]))
     effective = 1 + (len(kept) - 1) * overlap
-    freedom = prior_freedom + effective - 1
+    freedom = prior.freedom + effective - 1
     center = float(means.mean())
     if freedom <= 0:
         return LevelRange(center, None, None, deviation, len(kept), 0.0)
     own = float(means.var(ddof=1)) if len(means) > 1 else 0.0
-    pooled = (prior_freedom * prior_variance + (effective - 1) * own) / freedom
+    pooled = (prior.freedom * prior.variance + (effective - 1) * own) / freedom
     # a window's mean is never surer than its days allow
     variance = max(pooled, deviation * deviation / length)
-    scale = math.sqrt(variance * (1 + 1 / effective + inflation))
-    half = float(stdtrit(freedom, confidence)) * scale
-    return LevelRange(center, center - half, center + half, deviation, len(kept), freedom, scale)
+    scale = math.sqrt(variance * (1 + 1 / effective + prior.inflation))
+    found = LevelRange(center, center, center, deviation, len(kept), freedom, scale, prior.below, prior.above)
+    return replace(found, lower=found.end(-1, confidence), upper=found.end(1, confidence))
 
 
 def within_deviation(windows: Sequence[Floats]) -> float:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from everloop.core.frequency import Frequency
 from everloop.data.panel import Panel
-from everloop.stats.levels import LevelRange, level_range
+from everloop.stats.levels import LevelPrior, LevelRange, level_range
 from everloop.validate.backtest import Backtest, Fold
-from everloop.validate.history import History, learn_history
+from everloop.validate.history import History, Spread, learn_history
 
 __all__ = [
     "EXPECTED_FILE",
@@ -75,7 +75,9 @@ class Expected(msgspec.Struct, frozen=True):
 
     Attributes:
         buckets: the ranges by steps ahead.
-        months: the factor of each month (``"1"`` to ``"12"``) as a logarithm, empty without a season.
+        months: the factor of each month (``"1"`` to ``"12"``) of the error over the sales as a logarithm, empty without
+            a season.
+        scale_months: likewise of the error itself, which widths and coverage are held against.
         season: how the season was learnt, or why not, as a sentence.
         level: the interval level that coverage and widths are about, ``None`` without intervals.
         steps: how many steps make one observation (24 for hours, 1 for days and longer steps).
@@ -85,6 +87,7 @@ class Expected(msgspec.Struct, frozen=True):
 
     buckets: tuple[BucketRange, ...]
     months: dict[str, float]
+    scale_months: dict[str, float]
     season: str
     level: float | None
     steps: int
@@ -92,10 +95,9 @@ class Expected(msgspec.Struct, frozen=True):
     confidence: float = CONFIDENCE
     format: int = 1
 
-    def factor(self, months: NDArray[np.int64]) -> Floats:
-        """The logarithm of the factor of each month, zero without a season."""
-        table = np.array([self.months.get(str(month), 0.0) for month in range(13)])
-        return np.asarray(table[months], dtype=np.float64)
+    def factor(self, kind: str, months: NDArray[np.int64]) -> Floats:
+        """The season's part of a kind of level in some months, zero without a season."""
+        return season_part(kind, months, self.months, self.scale_months)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,16 @@ class _Sums:
     actual: Floats
     inside: Floats
     width: Floats
+
+
+def season_part(
+    kind: str, months: NDArray[np.int64], error_months: dict[str, float], scale_months: dict[str, float]
+) -> Floats:
+    """What the season adds to a kind of level: to a bias nothing; larger errors make for less coverage."""
+    chosen = {"error": error_months, "estimate": scale_months, "coverage": scale_months}.get(kind, {})
+    table = np.array([chosen.get(str(month), 0.0) for month in range(13)])
+    part: Floats = table[months] * (-_SCALE_TO_COVERAGE if kind == "coverage" else 1.0)
+    return part
 
 
 def per_observation(frequency: Frequency) -> int:
@@ -148,7 +160,7 @@ def expected_ranges(backtest: Backtest, panel: Panel) -> Expected:
         history = learn_history(panel, lag=_lag(season, high), steps=steps, window=length, season=first)
         folds = [_sums(fold, frequency, steps, low, high, level) for fold in backtest.folds]
         buckets.append(_bucket(folds, backtest, history, (low, high), length))
-    return Expected(tuple(buckets), first.months, first.season, level, steps, yearly)
+    return Expected(tuple(buckets), first.error.months, first.scale.months, first.season, level, steps, yearly)
 
 
 def _lag(season: int, last: int) -> int:
@@ -199,35 +211,34 @@ def _bucket(
     sold = np.concatenate([each.actual for each in folds])
     typical = float(np.median(sold[sold > 0])) if (sold > 0).any() else 0.0
     usable = [each.actual >= 0.05 * typical if typical else np.zeros(len(each.actual), bool) for each in folds]
-    table = np.array([history.months.get(str(month), 0.0) for month in range(13)])
 
-    def ranged(values: list[Floats], variance: float) -> LevelRange | None:
-        masked = [np.where(ok, each, np.nan) for ok, each in zip(usable, values, strict=True)]
-        return level_range(
-            masked,
-            confidence=CONFIDENCE,
-            prior_variance=variance,
-            prior_freedom=history.freedom,
-            overlap=overlap,
+    def ranged(kind: str, values: list[Floats], spread: Spread, factor: float = 1.0) -> LevelRange | None:
+        parts = [season_part(kind, each.months, history.error.months, history.scale.months) for each in folds]
+        masked = [np.where(ok, x - part, np.nan) for ok, x, part in zip(usable, values, parts, strict=True)]
+        ends = (spread.below, spread.above) if kind != "coverage" else (spread.above, spread.below)
+        prior = LevelPrior(
+            variance=factor**2 * spread.variance,
+            freedom=history.freedom,
             inflation=history.inflation,
-            length=length,
+            below=factor * ends[0],
+            above=factor * ends[1],
         )
+        return level_range(masked, confidence=CONFIDENCE, prior=prior, overlap=overlap, length=length)
 
     width = sum(float(each.width[np.isfinite(each.width)].sum()) for each in folds)
     absolute = sum(float(each.absolute.sum()) for each in folds)
     per_width = absolute / width if width > 0 and absolute > 0 else None
-    errors = [log_error(each.absolute, each.actual) - table[each.months] for each in folds]
     cells = sum(fold.actual[:, low - 1 : high].size for fold in backtest.folds)
     known = sum(int(np.isfinite(fold.actual[:, low - 1 : high]).sum()) for fold in backtest.folds)
     return BucketRange(
         first=low,
         last=high,
-        error=ranged(errors, history.error_variance),
-        bias=ranged([_share(each.signed, each.actual) for each in folds], history.bias_variance),
-        coverage=ranged([each.inside for each in folds], _SCALE_TO_COVERAGE**2 * history.error_variance),
+        error=ranged("error", [log_error(each.absolute, each.actual) for each in folds], history.error),
+        bias=ranged("bias", [_share(each.signed, each.actual) for each in folds], history.bias),
+        coverage=ranged("coverage", [each.inside for each in folds], history.scale, _SCALE_TO_COVERAGE),
         estimate=None
         if per_width is None
-        else ranged([log_error(each.absolute, per_width * each.width) for each in folds], history.error_variance),
+        else ranged("estimate", [log_error(each.absolute, per_width * each.width) for each in folds], history.scale),
         per_width=per_width,
         known=known / cells if cells else 0.0,
         actual=typical,

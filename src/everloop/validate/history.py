@@ -6,14 +6,14 @@ candidate. Its errors tell the season of the difficulty, and how far the level o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.data.panel import Panel
 
-__all__ = ["History", "learn_history"]
+__all__ = ["History", "Spread", "learn_history"]
 
 Floats = NDArray[np.float64]
 
@@ -24,22 +24,39 @@ _FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How a kind of level differs from window to window.
+
+    Attributes:
+        months: the factor of each month (``"1"`` to ``"12"``), added to the level; empty without a season.
+        variance: of a window's level, months aside.
+        below: how far the lowest window lay below the mean of all.
+        above: how far the highest lay above it.
+    """
+
+    months: dict[str, float] = field(default_factory=dict)
+    variance: float = 0.0
+    below: float = 0.0
+    above: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What the naive's errors tell.
 
     Attributes:
-        months: the factor of each month as a logarithm, without a season empty.
-        season: how it was learnt, or why not.
-        error_variance: the variance of a window's level of the logarithm of the error over the sales.
-        bias_variance: that of a window's bias.
+        error: of the logarithm of the error over the sales.
+        scale: of the logarithm of the error itself.
+        bias: of the signed error over the sales; it has no season.
+        season: how the months were learnt, or why not.
         freedom: how many windows this knowledge counts for.
         inflation: the variance of a month's factor, as a share of a window's.
     """
 
-    months: dict[str, float] = field(default_factory=dict)
+    error: Spread = field(default_factory=Spread)
+    scale: Spread = field(default_factory=Spread)
+    bias: Spread = field(default_factory=Spread)
     season: str = ""
-    error_variance: float = 0.0
-    bias_variance: float = 0.0
     freedom: float = 0.0
     inflation: float = 0.0
 
@@ -59,25 +76,41 @@ def learn_history(panel: Panel, *, lag: int, steps: int, window: int, season: Hi
     usable = actual > 0.05 * typical
     safe = np.where(usable, actual, 1.0)
     error = np.where(usable, np.log(np.maximum(absolute / safe, _FLOOR)), np.nan)
+    scale = np.where(usable, np.log(np.maximum(absolute, _FLOOR * typical or 1.0)), np.nan)
     bias = np.where(usable, signed / safe, np.nan)
     dates = panel.frequency.times((first + np.arange(len(actual))) * steps).astype("M8[M]").astype(np.int64)
-    months, words, years = _months(error, dates) if season is None else (season.months, season.season, 0)
-    if months:
-        error = error - np.array([months[str(month)] for month in dates % 12 + 1])
-    levels, biases = _block_means(error, window), _block_means(bias, window)
+    years = _years(error, dates)
+    learnt = season or History(
+        error=Spread(_months(error, dates, years)), scale=Spread(_months(scale, dates, years)), season=_words(years)
+    )
+    blocks = len(_block_means(error, window))
     # each factor that was learnt has used up a window
-    left = len(levels) - 1 - (11 if months else 0)
+    left = blocks - 1 - (11 if learnt.error.months else 0)
     if left < 1:
-        return History(months, words)
-    spent = (len(levels) - 1) / left
-    inflation = (1 / years if years else 0.0) if season is None else season.inflation
+        return replace(learnt, freedom=0.0)
+    spent = (blocks - 1) / left
     return History(
-        months=months,
-        season=words,
-        error_variance=float(levels.var(ddof=1)) * spent,
-        bias_variance=float(biases.var(ddof=1)),
+        error=_spread(error, dates, learnt.error.months, window, spent),
+        scale=_spread(scale, dates, learnt.scale.months, window, spent),
+        bias=_spread(bias, dates, {}, window, 1.0),
+        season=learnt.season,
         freedom=min(float(left), _MOST_FREEDOM),
-        inflation=inflation if months else 0.0,
+        inflation=1 / years if learnt.error.months and years else 0.0,
+    )
+
+
+def _spread(values: Floats, dates: NDArray[np.int64], months: dict[str, float], window: int, spent: float) -> Spread:
+    if months:
+        values = values - np.array([months[str(month)] for month in dates % 12 + 1])
+    levels = _block_means(values, window)
+    if len(levels) < 2:
+        return Spread(months)
+    middle = float(levels.mean())
+    return Spread(
+        months=months,
+        variance=float(levels.var(ddof=1)) * spent,
+        below=middle - float(levels.min()),
+        above=float(levels.max()) - middle,
     )
 
 
@@ -103,21 +136,30 @@ def _naive_sums(panel: Panel, lag: int, steps: int) -> tuple[int, Floats, Floats
     return first, sums[0], sums[1], sums[2]
 
 
-def _months(error: Floats, dates: NDArray[np.int64]) -> tuple[dict[str, float], str, int]:
-    """The mean of each month over the mean of all, where each month was seen often enough."""
+def _years(error: Floats, dates: NDArray[np.int64]) -> int:
+    """In how many years each month was seen, 0 for fewer than are needed to tell a season."""
     seen = np.isfinite(error)
-    counts = [len(np.unique(dates[seen & (dates % 12 == month)])) for month in range(12)]
-    years = min(counts)
-    if years < _LEAST_YEARS:
-        words = (
-            f"the history does not show each month {_LEAST_YEARS} times: no season of the error is told apart, and "
-            "the ranges hold the whole year's"
-        )
-        return {}, words, 0
-    means = np.array([float(np.mean(error[seen & (dates % 12 == month)])) for month in range(12)])
+    years = min(len(np.unique(dates[seen & (dates % 12 == month)])) for month in range(12))
+    return years if years >= _LEAST_YEARS else 0
+
+
+def _words(years: int) -> str:
+    if years:
+        return f"each month's factor is the seasonal naive's error in it, over at least {years} years"
+    return (
+        f"the history does not show each month {_LEAST_YEARS} times: no season of the error is told apart, and the "
+        "ranges hold the whole year's"
+    )
+
+
+def _months(values: Floats, dates: NDArray[np.int64], years: int) -> dict[str, float]:
+    """The mean of each month over the mean of all months; empty where they were not seen often enough."""
+    if not years:
+        return {}
+    seen = np.isfinite(values)
+    means = np.array([float(np.mean(values[seen & (dates % 12 == month)])) for month in range(12)])
     means -= means.mean()
-    words = f"each month's factor is the seasonal naive's error in it, over at least {years} years"
-    return {str(month + 1): float(mean) for month, mean in enumerate(means)}, words, years
+    return {str(month + 1): float(mean) for month, mean in enumerate(means)}
 
 
 def _block_means(values: Floats, window: int) -> Floats:
