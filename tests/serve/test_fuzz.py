@@ -16,6 +16,7 @@ NAMES = [
     "series", "horizon", "levels", "future", "price", "event", "inputs", "outputs", "parameters", "name", "shape",
     "datatype", "data", "id", "store_id", "item_id", "date", "instances", "dataframe_split", "dataframe_records",
     "columns", "index", "params", "outcomes", "time", "value", "prediction_id",
+    "measurements", "unit", "metric", "at",
 ]  # fmt: skip
 leaves = (
     st.none()
@@ -52,10 +53,14 @@ tensor = nearly(
 )
 row = nearly({"store_id": st.just("S0"), "item_id": st.just("item/1"), "date": st.just("2026-03-02"), "price": leaves})
 outcome = nearly({"series": st.sampled_from(KEYS), "time": leaves, "value": leaves, "id": leaves})
+measurement = nearly(
+    {"unit": st.sampled_from(KEYS), "metric": st.sampled_from(["revenue", "a:b"]), "value": leaves, "at": leaves}
+)
 levels = st.lists(st.floats(0.001, 99.999) | leaves, max_size=3)
 BODIES = {
     "/v1/forecast": nearly({"series": series, "horizon": st.just(2), "levels": levels, "future": future}),
     "/v1/outcomes": nearly({"outcomes": st.lists(outcome, max_size=3)}),
+    "/v1/measurements": nearly({"measurements": st.lists(measurement, max_size=3)}),
     "/v2/models/demand/infer": nearly(
         {"inputs": st.lists(tensor, max_size=3), "parameters": nearly({"horizon": st.just(2), "levels": levels})}
     ),

@@ -213,6 +213,7 @@ class TestScoringProtocol:
         ("DELETE", "/v2", {}, 405, "method"),
         ("GET", "/v1/forcast", {}, 404, "path_unknown"),
         ("POST", "/v1/outcomes", {"json": {"outcomes": [3]}}, 422, "field"),
+        ("POST", "/v1/measurements", {"json": {"measurement": []}}, 422, "field_unknown"),
     ],
 )
 def test_one_error_shape(  # type: ignore[no-untyped-def]
@@ -286,7 +287,7 @@ def test_other_commands_find_the_server(server: httpx.Client, shared_world) -> N
 
 def test_a_body_that_is_nested_too_deeply_is_refused(server: httpx.Client) -> None:
     deep = b'{"series": ' + b"[" * 100 + b"]" * 100 + b"}"
-    for path in ("/v1/forecast", "/v1/outcomes", "/invocations", "/v2/models/demand/infer"):
+    for path in ("/v1/forecast", "/v1/outcomes", "/v1/measurements", "/invocations", "/v2/models/demand/infer"):
         response = server.post(path, content=deep, headers={"content-type": "application/json"})
         assert response.status_code == 400
         assert "json_depth" in response.text

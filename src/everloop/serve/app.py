@@ -20,6 +20,7 @@ from everloop.serve.doors.rules import Exposure
 from everloop.serve.doors.tls import open_certificate
 from everloop.serve.endpoint import route
 from everloop.serve.failures import internal_error, respond
+from everloop.serve.feedback import feedback_routes
 from everloop.serve.forecasting import forecasting_routes
 from everloop.serve.gate import Gate
 from everloop.serve.invocations.routes import scoring_routes
@@ -67,6 +68,7 @@ def build_app(
         route(service, "/metrics", _metrics, is_bounded=False),
         *playground_routes(service),
         *forecasting_routes(service),
+        *feedback_routes(service),
         *inference_routes(service),
         *scoring_routes(service),
     ]

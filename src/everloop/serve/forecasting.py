@@ -1,4 +1,4 @@
-"""The forecasting protocol: ``/v1/forecast``, ``/v1/outcomes`` and ``/v1/predictions``."""
+"""The forecasting protocol: ``/v1/forecast`` and ``/v1/predictions``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from starlette.routing import Route
 from everloop.core.errors import NotFoundError, RequestError, nearest
 from everloop.data.panel import join_key
 from everloop.serve.answers import Answer, forecast_rows
-from everloop.serve.bodies import decode, json_response
+from everloop.serve.bodies import decode
 from everloop.serve.endpoint import routes
-from everloop.serve.outcomes import Told, tell_outcomes
 from everloop.serve.query import ForecastQuery
-from everloop.serve.served import Served
 from everloop.serve.service import Service
 from everloop.store.facts import find_prediction
 from everloop.store.row_values import are_row_values, unpack_rows
 from everloop.store.values import ForecastValues
 
-__all__ = ["ForecastBody", "OutcomesBody", "answer_headers", "answer_tree", "forecasting_routes"]
+__all__ = ["ForecastBody", "answer_headers", "answer_tree", "forecasting_routes"]
 
 
 class ForecastBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,15 +49,8 @@ class ForecastBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class OutcomesBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What really happened: each an object of series, time, value, and perhaps prediction_id and id."""
-
-    outcomes: list[dict[str, Any]]
-
-
 _SERIES_PREFIX = "/v1/forecast/"
 _FORECAST = msgspec.json.Decoder(ForecastBody)
-_OUTCOMES = msgspec.json.Decoder(OutcomesBody)
 
 
 def forecasting_routes(service: Service) -> list[Route]:
@@ -69,7 +60,6 @@ def forecasting_routes(service: Service) -> list[Route]:
         [
             ("POST", "/v1/forecast", _post_forecast, "predict"),
             ("GET", "/v1/forecast/{series:path}", _get_forecast, "predict"),
-            ("POST", "/v1/outcomes", _post_outcomes, "outcomes"),
             ("GET", "/v1/predictions/{id}", _get_prediction, "read"),
         ],
     )
@@ -126,18 +116,6 @@ async def _respond(service: Service, request: Request, query: ForecastQuery) -> 
     else:
         content = msgspec.json.encode(answer_tree(answer))
     return Response(content, headers=answer_headers(answer), media_type="application/json")
-
-
-async def _post_outcomes(service: Service, request: Request) -> Response:
-    body = decode(await service.read_body(request, is_type_needed=True), _OUTCOMES)
-    champion = service.host.serving.champion
-
-    def tell() -> Told:
-        known = champion.positions if isinstance(champion, Served) else None
-        return tell_outcomes(service.project, service.store, service.clock, body.outcomes, known=known, source="http")
-
-    told = await service.in_thread(tell)
-    return json_response({"stored": told.stored, "duplicates": told.duplicates, "unknown_series": told.unknown_series})
 
 
 async def _get_prediction(service: Service, request: Request) -> Response:

@@ -77,9 +77,7 @@ def describe_api(name: str, model: ModelDescription | None = None) -> dict[str, 
     paths = _paths(name)
     if model is not None:
         if model.task != "forecasting":
-            paths = {
-                path: item for path, item in paths.items() if not path.startswith(("/v1/forecast", "/v1/outcomes"))
-            }
+            paths = {path: item for path, item in paths.items() if not path.startswith("/v1/forecast")}
         _specialise(components["schemas"], paths, model)
     return {
         "openapi": "3.1.0",
@@ -96,7 +94,9 @@ def describe_api(name: str, model: ModelDescription | None = None) -> dict[str, 
 
 
 def _specialise(found: dict[str, Any], paths: dict[str, Any], model: ModelDescription) -> None:
-    """Put the model's own row and examples in."""
+    """Put the model's own row, outcome and examples in."""
+    told = "SeriesOutcome" if model.task == "forecasting" else "RowOutcome"
+    found["OutcomesBody"]["properties"]["outcomes"]["items"] = {"$ref": f"#/components/schemas/{told}"}
     found["Row"] = dict(model.row)
     if model.row["properties"]:
         found["InvocationsBody"]["properties"]["dataframe_records"] = {
@@ -129,6 +129,9 @@ def _paths(model: str) -> dict[str, Any]:
             "parameters": [series, _HORIZON, _LEVELS],
         },
         "/v1/outcomes": {"post": _operation("Tell what happened", "OutcomesBody", "OutcomesAnswer", "outcomes")},
+        "/v1/measurements": {
+            "post": _operation("Tell what was measured", "MeasurementsBody", "MeasurementsAnswer", "measurements")
+        },
         "/v1/predictions/{id}": {
             "get": _operation("A stored prediction", "", "StoredPrediction", "prediction"),
             "parameters": [identifier],

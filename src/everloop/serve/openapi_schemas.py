@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from everloop.serve.forecasting import ForecastBody, OutcomesBody
+from everloop.serve.feedback import MeasurementsBody, OutcomesBody
+from everloop.serve.forecasting import ForecastBody
 from everloop.serve.invocations.forms import InvocationsBody
 from everloop.serve.v2.datatypes import DATATYPES
 from everloop.serve.v2.messages import InferOutput
@@ -67,12 +68,83 @@ class StoredPrediction(msgspec.Struct):
     request: Any
 
 
+class SeriesOutcome(msgspec.Struct, forbid_unknown_fields=True):
+    """What really happened to a series at an instant. A later one for the same two corrects it.
+
+    Attributes:
+        series: a text such as "CA_1/FOODS_1_001", or an object of the series columns.
+        time: a date or an ISO instant.
+        value: what happened.
+        prediction_id: an answer that it is about; it need not be said.
+        id: your own, by which a repeat is known.
+    """
+
+    series: str | dict[str, Any]
+    time: str
+    value: float
+    prediction_id: str | None = None
+    id: str | None = None
+
+
+class RowOutcome(msgspec.Struct, forbid_unknown_fields=True):
+    """What really came of a row. A later one for the same row corrects it.
+
+    Attributes:
+        prediction_id: the id that the answer carried.
+        row: the number of the row in its request, from 0; needed where it had several.
+        value: the truth as a number; either this or the label is needed.
+        label: the truth as the text of a class.
+        at: when it happened, ISO.
+        id: your own, by which a repeat is known.
+    """
+
+    prediction_id: str
+    row: int | None = None
+    value: float | bool | None = None
+    label: str | None = None
+    at: str | None = None
+    id: str | None = None
+
+
+class UnitMeasurement(msgspec.Struct, forbid_unknown_fields=True):
+    """A number about a unit at an instant. A later one for the same unit, metric and instant corrects it.
+
+    Attributes:
+        unit: what a split draws by: a series, a column's value, or what X-Everloop-Unit said.
+        metric: what was measured.
+        value: the number.
+        at: the instant, ISO.
+        id: your own, by which a repeat is known.
+    """
+
+    unit: str | int
+    metric: str
+    value: float
+    at: str
+    id: str | None = None
+
+
 class OutcomesAnswer(msgspec.Struct):
-    """What became of outcomes."""
+    """What became of outcomes.
+
+    Attributes:
+        stored: how many were new.
+        duplicates: how many were known already.
+        unknown_series: series that no release forecasts yet; their outcomes are kept. Of forecasts only.
+        unknown_predictions: ids of no stored answer; their outcomes are kept and wait. Of models of rows only.
+    """
 
     stored: int
     duplicates: int
-    unknown_series: list[str]
+    unknown_series: list[str] = []
+    unknown_predictions: list[str] = []
+
+
+class MeasurementsAnswer(msgspec.Struct):
+    """What became of measurements: how many were new, and how many were known already."""
+
+    stored: int
+    duplicates: int
 
 
 class InferInput(msgspec.Struct):
@@ -155,10 +227,13 @@ class InvocationsAnswer(msgspec.Struct):
     release: str
 
 
-_BODIES = (ForecastBody, OutcomesBody, InferBody, InvocationsBody)
+_BODIES = (
+    ForecastBody, OutcomesBody, MeasurementsBody, SeriesOutcome, RowOutcome, UnitMeasurement, InferBody,
+    InvocationsBody,
+)  # fmt: skip
 _ANSWERS = (
-    FailureAnswer, InferFailure, ForecastAnswer, StoredPrediction, OutcomesAnswer, InferAnswer, ModelAnswer,
-    InvocationsAnswer,
+    FailureAnswer, InferFailure, ForecastAnswer, StoredPrediction, OutcomesAnswer, MeasurementsAnswer, InferAnswer,
+    ModelAnswer, InvocationsAnswer,
 )  # fmt: skip
 _OPEN = ("StoredPrediction",)
 
@@ -173,4 +248,11 @@ def schemas() -> dict[str, Any]:
     least = {"InferInput": 0, "InferTensor": 0, "TensorMetadata": -1}
     for name, size in least.items():
         found[name]["properties"]["shape"]["items"]["minimum"] = size
+    found["RowOutcome"]["properties"]["row"]["anyOf"][0]["minimum"] = 0
+    found["OutcomesBody"]["properties"]["outcomes"]["items"] = {"anyOf": [_ref("SeriesOutcome"), _ref("RowOutcome")]}
+    found["MeasurementsBody"]["properties"]["measurements"]["items"] = _ref("UnitMeasurement")
     return dict(found)
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
