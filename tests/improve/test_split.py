@@ -23,6 +23,7 @@ from everloop.store.engine import Store, open_store
 from everloop.store.events import list_events
 from everloop.store.evidence import list_evidence
 from everloop.store.facts import Outcome, Prediction, add_outcomes, add_predictions
+from everloop.store.measurements import Measurement, add_measurements
 from everloop.store.splits import TrafficSplit, change_split, split_in_force, start_split
 from everloop.store.trials import Trial, open_trial
 from everloop.store.values import ForecastValues
@@ -134,7 +135,7 @@ def test_the_units_decide(project: Project, store: Store, factor: float, verdict
     decision = judge(project, store, trial, split, 30)
     assert decision.verdict == verdict, decision.reason
     assert (decision.overall.clusters, decision.overall.n, decision.overall.cluster) == (80, 80, "series")
-    state = split_state(project, split, dataset="d", now=NOW)
+    state = split_state(project, split, now=NOW)
     settle_split(store, trial, split, decision, at=NOW + timedelta(days=30), actor="test", state=state)
     settle_split(store, trial, split, decision, at=NOW + timedelta(days=30), actor="test", state=state)
     assert is_judged(store, state)
@@ -240,6 +241,31 @@ def test_a_unit_s_past_shortens_the_wait(project: Project, store: Store) -> None
         widths[reduction] = evidence.upper - evidence.lower
     assert widths["before"] < widths["none"]
     assert len(set(widths.values())) == 3
+
+
+def test_what_was_measured_of_the_units_decides(project: Project, store: Store) -> None:
+    business = {"metric": "revenue", "guardrails": ["returns:lower:0.5"], "better": "higher"}
+    release = project.settings.release.model_copy(update=business)
+    shop = dataclasses.replace(project, settings=project.settings.model_copy(update={"release": release}))
+    trial, split = begin(project, store)
+    world = World.make(20)
+    keep(store, *facts(world, split, range(-PAST, 19), 1.0))
+    with pytest.raises(SettingsError, match="nothing of that name was measured"):
+        judge(shop, store, trial, split, 20)
+    drawn = Split.compile(split)
+    rows = []
+    for day in range(-PAST, 18):
+        for unit, text in enumerate(UNITS):
+            at = NOW + timedelta(days=day, hours=20)
+            gain = 1.5 if day >= 0 and drawn.assign(text) == B else 1.0
+            for metric, value in (("revenue", gain * world.sales[unit, PAST + day]), ("returns", 1.0 + unit % 3)):
+                rows.append(Measurement(at + timedelta(hours=1), text, metric, at, float(value), "test"))
+    with store.write() as tx:
+        add_measurements(tx, rows)
+    decision = judge(shop, store, trial, split, 20)
+    assert decision.verdict == "promote", decision.reason
+    assert "revenue" in decision.overall.reason
+    assert [part.verdict for part in decision.parts] == ["better", "not harmed"]
 
 
 @pytest.mark.parametrize("text", ["", "error:x", "error:lower:0.1", "returns", "returns:0.1", "error:0.1:2", "error:2"])

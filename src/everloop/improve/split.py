@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
@@ -18,16 +18,15 @@ from everloop.core.errors import SettingsError, nearest
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.core.settings import ReleaseSettings
-from everloop.improve.split_frame import SplitFrame, arms_of, closed_days, frame_of, unit_of_series
+from everloop.improve.split_frame import arms_of, closed_days, frame_of, unit_of_series
 from everloop.improve.split_metrics import (
     BEFORE_DAYS,
     BUILT_IN,
     MetricSpec,
     Truths,
-    failure_metric,
-    forecast_metric,
     guardrail_of,
     primary_of,
+    unit_metric,
 )
 from everloop.monitor.joining import JoinedForecast
 from everloop.monitor.live import joined_since
@@ -35,13 +34,13 @@ from everloop.monitor.traffic import look_at_split
 from everloop.release.rollout import end_rollout
 from everloop.stats.paired.losses import loss_of
 from everloop.stats.split.comparison import SplitDecision, compare_arms
-from everloop.stats.split.metrics import UnitMetric
 from everloop.stats.split.rule import SplitRule
 from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.evidence import keep_evidence
 from everloop.store.marks import get_mark, set_mark
+from everloop.store.measurements import Measurement, measurements_between, metric_names
 from everloop.store.split_answers import answers_of_stage
 from everloop.store.splits import TrafficSplit, change_split, split_in_force
 from everloop.store.trials import Trial, decide_trial, open_trial
@@ -60,11 +59,11 @@ def split_of(store: Store, trial: Trial) -> TrafficSplit | None:
     return split
 
 
-def split_state(project: Project, split: TrafficSplit, *, dataset: str, now: datetime) -> str:
-    """A digest of what a judgement of a split rests on: closed days, data, weights and settings."""
+def split_state(project: Project, split: TrafficSplit, *, now: datetime) -> str:
+    """What a judgement of a split belongs to: it is made anew every hour, and when weights or settings change."""
     settings = project.settings.release
-    days = closed_days(split, now=now, settle_days=settings.settle_days)
-    return digest_json([split.label, days, dataset, settings.model_dump(mode="json")])
+    hour = now.astimezone(UTC).strftime("%Y-%m-%dT%H")
+    return digest_json([split.label, hour, settings.model_dump(mode="json")])
 
 
 def is_judged(store: Store, state: str) -> bool:
@@ -88,39 +87,62 @@ def judge_split(project: Project, store: Store, trial: Trial, split: TrafficSpli
     """
     settings = project.settings.release
     primary, guardrails = primary_of(settings), [guardrail_of(text) for text in settings.guardrails]
-    for spec, path in [(primary, "release.metric"), *((each, "release.guardrails") for each in guardrails)]:
-        _check_known(spec, path)
-    began = split.stages[-1].at
     arms = arms_of(split, trial.champion)
-    frequency = Frequency.parse(project.settings.data.frequency)
+    truths = _gather(project, store, split, arms, [primary, *guardrails], now=now)
+    look = look_at_split(store)
+    measured = unit_metric(primary, truths)
+    decision = compare_arms(
+        measured if primary.name == "failures" else measured.until(truths.settled),
+        [unit_metric(spec, truths) for spec in guardrails],
+        truths.frame.arm,
+        [release[:12] for release in arms],
+        rule=rule_of(settings, split),
+        cluster=split.unit if split.unit != "header" else "unit",
+        entered=truths.frame.entered,
+        mismatch=look.verdict if look is not None and look.test.is_mismatch else "",
+    )
+    return _as_canary(decision) if settings.rollout == "canary" else decision
+
+
+def _gather(
+    project: Project,
+    store: Store,
+    split: TrafficSplit,
+    arms: tuple[str, ...],
+    specs: Sequence[MetricSpec],
+    *,
+    now: datetime,
+) -> Truths:
+    """What is stored of a split's units, up to its last closed day; the first metric tells how far the truth goes."""
+    settings = project.settings.release
+    since = split.stages[-1].at - timedelta(days=BEFORE_DAYS)
+    measured = sorted({spec.name for spec in specs if spec.is_measured})
+    joined: list[JoinedForecast] = []
     with store.read() as tx:
-        joined = joined_since(project, tx, since=began - timedelta(days=BEFORE_DAYS), releases=arms)
+        if project.settings.project.task == "forecasting":
+            joined = joined_since(project, tx, since=since, releases=arms)
+        rows = measurements_between(tx, since, now, measured) if measured else []
         answers = list(answers_of_stage(tx, split))
-    newest = _newest_truth(joined, split.label, frequency)
-    days = closed_days(split, now=now, settle_days=settings.settle_days, newest_truth=newest) if newest else 0
-    frame = frame_of(split, arms, answers, days=days)
-    truths = Truths(
-        frame,
+        _check_known(specs, metric_names(tx) if measured else ())
+    frequency = Frequency.parse(project.settings.data.frequency)
+    days = closed_days(split, now=now, settle_days=0)
+    settled = closed_days(split, now=now, settle_days=settings.settle_days)
+    if settled < settings.max_days:  # then the time is up, whether a truth has come or not
+        newest = _newest(specs[0], joined, rows, split.label, frequency)
+        known = closed_days(split, now=now, settle_days=settings.settle_days, newest_truth=newest)
+        settled = known if newest is not None else 0
+    return Truths(
+        frame_of(split, arms, answers, days=days),
+        settled,
         split.label,
-        trial.champion,
+        arms[0],
         joined,
+        rows,
         frequency,
         unit_of_series(split, project.settings.data.series),
         loss_of(settings.loss),
         settings.variance_reduction,
     )
-    look = look_at_split(store)
-    decision = compare_arms(
-        _metric(primary, truths, frame),
-        [_metric(spec, truths, frame) for spec in guardrails],
-        frame.arm,
-        [release[:12] for release in arms],
-        rule=rule_of(settings, split),
-        cluster=split.unit if split.unit != "header" else "unit",
-        entered=frame.entered,
-        mismatch=look.verdict if look is not None and look.test.is_mismatch else "",
-    )
-    return _as_canary(decision) if settings.rollout == "canary" else decision
 
 
 def _as_canary(decision: SplitDecision) -> SplitDecision:
@@ -186,19 +208,28 @@ def settle_split(
         end_rollout(tx, at=at, reason=decision.reason, actor=actor, release=trial.challenger)
 
 
-def _metric(spec: MetricSpec, truths: Truths, frame: SplitFrame) -> UnitMetric:
-    return failure_metric(spec, frame) if spec.name == "failures" else forecast_metric(spec, truths)
+def _check_known(specs: Sequence[MetricSpec], measured: Sequence[str]) -> None:
+    for spec in specs:
+        if spec.is_measured and spec.name not in measured:
+            known = [*BUILT_IN, *measured]
+            raise SettingsError(
+                "setting_metric",
+                f"there is no metric {spec.name!r}: nothing of that name was measured yet",
+                hint=f"{nearest(spec.name, known)}; measurements are told by: everloop measurements FILE",
+                path="release.metric" if spec is specs[0] else "release.guardrails",
+            )
 
 
-def _check_known(spec: MetricSpec, path: str) -> None:
+def _newest(
+    spec: MetricSpec,
+    joined: Sequence[JoinedForecast],
+    rows: Sequence[Measurement],
+    label: str,
+    frequency: Frequency,
+) -> date | None:
+    """The last day of which anything is known of a metric."""
     if spec.is_measured:
-        raise SettingsError(
-            "setting_metric", f"there is no metric {spec.name!r}", hint=nearest(spec.name, BUILT_IN), path=path
-        )
-
-
-def _newest_truth(joined: Sequence[JoinedForecast], label: str, frequency: Frequency) -> date | None:
-    """The last day of which the truth has come for anything that the split forecast."""
+        return max((row.at.astimezone(UTC).date() for row in rows if row.metric == spec.name), default=None)
     newest = None
     for each in joined:
         is_known = np.isfinite(each.actual).any(axis=0)

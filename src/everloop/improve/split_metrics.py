@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from everloop.improve.split_frame import SplitFrame
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.paired.losses import Loss
 from everloop.stats.split.metrics import UnitMetric
+from everloop.store.measurements import Measurement
 
 __all__ = [
     "BEFORE_DAYS",
@@ -27,7 +28,9 @@ __all__ = [
     "failure_metric",
     "forecast_metric",
     "guardrail_of",
+    "measured_metric",
     "primary_of",
+    "unit_metric",
 ]
 
 BEFORE_DAYS = 28
@@ -103,9 +106,11 @@ class Truths:
 
     Attributes:
         frame: the split's units and days.
+        settled: of how many of its days the truth has come.
         label: the name of its present stage.
         champion: the champion's digest.
         joined: forecasts beside the truth, also those of the weeks before the split.
+        measured: measurements of units, likewise.
         frequency: of the grid.
         unit_of: the unit of a series, ``None`` where that cannot be told.
         loss: what an error costs.
@@ -113,9 +118,11 @@ class Truths:
     """
 
     frame: SplitFrame
+    settled: int
     label: str
     champion: str
     joined: Sequence[JoinedForecast]
+    measured: Sequence[Measurement]
     frequency: Frequency
     unit_of: Callable[[str], str | None]
     loss: Loss
@@ -124,6 +131,37 @@ class Truths:
     def dates(self, each: JoinedForecast) -> NDArray[np.datetime64]:
         """The day of each instant that a forecast speaks of."""
         return self.frequency.times(each.index).astype("M8[D]")
+
+
+def unit_metric(spec: MetricSpec, truths: Truths) -> UnitMetric:
+    """A metric of the split's units, less what was known of each before.
+
+    Days whose truth has not come yet add nothing to it.
+    """
+    if spec.name == "failures":
+        return failure_metric(spec, truths.frame)
+    return measured_metric(spec, truths) if spec.is_measured else forecast_metric(spec, truths)
+
+
+def measured_metric(spec: MetricSpec, truths: Truths) -> UnitMetric:
+    """What was measured of each unit, by day from its first answer on; nothing measured counts as zero."""
+    frame, place = truths.frame, truths.frame.place
+    sums, before = np.zeros((len(frame.units), frame.days)), np.zeros(len(frame.units))
+    for each in truths.measured:
+        row = place.get(each.unit, -1) if each.metric == spec.name else -1
+        day = (each.at.astimezone(UTC).date() - frame.first).days
+        if row >= 0 and day < 0:
+            before[row] += each.value
+        elif row >= 0 and frame.entered[row] <= day < truths.settled:
+            sums[row, day] += each.value
+    return UnitMetric(
+        spec.name,
+        sums,
+        before=before if truths.reduction == "before" and before.any() else None,
+        expected=expected_of(truths) if truths.reduction == "forecast" else None,
+        better=spec.better,
+        margin=spec.margin,
+    )
 
 
 def failure_metric(spec: MetricSpec, frame: SplitFrame) -> UnitMetric:
@@ -141,7 +179,7 @@ def forecast_metric(spec: MetricSpec, truths: Truths) -> UnitMetric:
         if row < 0:
             continue
         column = frame.column(truths.dates(each))
-        inside = (column >= frame.entered[row]) & (column < frame.days)
+        inside = (column >= frame.entered[row]) & (column < truths.settled)
         if inside.any():
             top, bottom = measure(each, truths.loss)
             np.add.at(sums[row], column[inside], top.sum(axis=0)[inside])

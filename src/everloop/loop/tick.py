@@ -200,8 +200,7 @@ def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list
     rollout = project.settings.release.rollout
     split = split_of(store, trial) if rollout in ("canary", "ab") else None
     if split is not None:
-        dataset = report.dataset.digest if report.dataset else ""
-        state = split_state(project, split, dataset=dataset, now=report.at)
+        state = split_state(project, split, now=report.at)
         verdict = ""
         if not is_judged(store, state):
             decision = judge_split(project, store, trial, split, now=report.at)

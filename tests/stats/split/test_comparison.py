@@ -59,6 +59,18 @@ def test_a_release_that_always_fails_is_stopped_on_the_first_day() -> None:
     assert compare_arms(sales, [guard], arm, NAMES, rule=RULE, mismatch="p 0.001").verdict == "stop"
 
 
+def test_a_guardrail_that_needs_no_truth_does_not_wait_for_it() -> None:
+    rng = np.random.default_rng(7)
+    arm = deal(rng, 120, (0.9, 0.1))
+    answers = np.full((120, 6), 10.0)
+    failures = UnitMetric("failures", answers * (arm == 1)[:, None], answers, better="lower", scale="absolute")
+    for known in (0, 3):
+        sales = UnitMetric("sales", rng.gamma(4.0, 5.0, (120, known)))
+        found = compare_arms(sales, [failures], arm, NAMES, rule=RULE)
+        assert (found.verdict, len(found.parts[1].series["day"])) == ("stop", 1)
+        assert found.parts[0].series["day"] == []
+
+
 def test_units_that_are_all_alike_show_nothing() -> None:
     rng = np.random.default_rng(3)
     arm = deal(rng, 60, (0.5, 0.5))

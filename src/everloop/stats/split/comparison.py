@@ -122,7 +122,8 @@ def compare_arms(
 
     Args:
         primary: the metric that decides.
-        guardrails: metrics that must not be harmed by more than their margin, over the same units and days.
+        guardrails: metrics that must not be harmed by more than their margin, over the same units; they may have more
+            days than the deciding metric, where they need not wait for the truth.
         arm: the arm of each unit, shape ``(units,)``; 0 is the champion's.
         names: what each arm is called, the champion first.
         rule: the error bounds and days.
@@ -133,23 +134,21 @@ def compare_arms(
     Raises:
         ValueError: shapes do not fit, or a value is not finite.
     """
-    days = max(min(primary.sums.shape[1], rule.max_days - rule.days_before), 0)
-    primary, guardrails = primary.until(days), [each.until(days) for each in guardrails]
+    longest = max(rule.max_days - rule.days_before, 0)
+    primary, guardrails = primary.until(longest), [each.until(longest) for each in guardrails]
 
     def bounds(metrics: Sequence[UnitMetric], alpha: float, first: int, bars: list[float]) -> list[list[Bounds]]:
+        days = metrics[0].sums.shape[1] if metrics else 0
+        if not days or len(arm) < 2:
+            return [[Bounds(*(np.zeros(0),) * 3)] * len(metrics)] * (len(names) - 1)
         spent = spending(days, alpha=alpha, horizon=rule.max_days, first=first, before=rule.days_before)
         return metric_bounds(metrics, arm, len(names), spent=spent, centres=bars, entered=entered, draws=rule.draws)
 
-    if not days or len(arm) < 2:
-        none = Bounds(*(np.zeros(0),) * 3)
-        standing = Standing([none] * (len(names) - 1), [[none] * len(guardrails)] * (len(names) - 1), 0)
-    else:
-        decisive = [row[0] for row in bounds([primary], rule.alpha, rule.first_look, [bar_of(primary, rule)])]
-        # harm is looked for from the first day on: it is what a small share of the traffic is to find soon
-        guards: list[list[Bounds]] = [[]] * (len(names) - 1)
-        if guardrails:
-            guards = bounds(guardrails, rule.guardrail_alpha, 1, [-each.margin for each in guardrails])
-        standing = Standing(decisive, guards, days)
+    decisive = bounds([primary], rule.alpha, rule.first_look, [bar_of(primary, rule)])
+    # harm is looked for from the first day on: it is what a small share of the traffic is to find soon
+    guards = bounds(guardrails, rule.guardrail_alpha, 1, [-each.margin for each in guardrails])
+    days = primary.sums.shape[1]
+    standing = Standing([row[0] for row in decisive], guards, days, guardrails[0].sums.shape[1] if guardrails else days)
     ruling, standing = first_ruling(primary, guardrails, standing, names, rule, mismatch=mismatch)
     sizes = np.bincount(arm, minlength=len(names))
     setting = Setting(rule, sizes, tuple(names), cluster, _warnings(sizes, rule, primary))

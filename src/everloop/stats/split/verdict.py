@@ -27,19 +27,28 @@ class Standing:
     Attributes:
         decisive: those of the deciding metric, by challenger.
         guards: those of the guardrails, by challenger and guardrail.
-        days: how many looks there are.
+        days: how many looks there are at the deciding metric.
+        guard_days: how many at the guardrails, some of which need not wait for the truth.
     """
 
     decisive: list[Bounds]
     guards: list[list[Bounds]]
     days: int
+    guard_days: int
 
-    def until(self, days: int) -> Standing:
-        """The same after fewer looks."""
+    @property
+    def looks(self) -> int:
+        """The days of both, the last of which is the same."""
+        return max(self.days, self.guard_days)
+
+    def until(self, look: int) -> Standing:
+        """What was known some days ago, the truth being as late then as it is now."""
+        days, guard_days = (max(each - self.looks + look, 0) for each in (self.days, self.guard_days))
         return Standing(
             [each.until(days) for each in self.decisive],
-            [[each.until(days) for each in row] for row in self.guards],
+            [[each.until(guard_days) for each in row] for row in self.guards],
             days,
+            guard_days,
         )
 
     @property
@@ -73,7 +82,7 @@ def first_ruling(
     reason to go on harming, nor to go on for ever.
     """
     ruling, known = _ruling(primary, guardrails, standing.until(0), names, rule), standing.until(0)
-    for day in range(1, standing.days + 1):
+    for day in range(1, standing.looks + 1):
         known = standing.until(day)
         ruling = _ruling(primary, guardrails, known, names, rule)
         if ruling.stopped or (ruling.verdict != "go on" and not mismatch):
