@@ -1,0 +1,335 @@
+"""Drift: years without any drift that raise an alarm, days until a change is found, and names that are wrong.
+
+All is simulated on :mod:`decisions.drift_generators`, which the method was not made on; the real columns are M5's.
+Beside it a plain CUSUM on the same residuals, Kolmogorov and Smirnov's test of each day's rows, and NannyML where it
+installs. A change's size is in deviations of the column's daily values as they are plotted, its season included; the
+same sizes in deviations of what the season leaves are given beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from decisions.drift_generators import COLUMNS, HISTORY, SHAPES, Job, draw_job, forecast_bias
+from decisions.drift_real import real_jobs
+from decisions.drift_speed import measure_speed
+from decisions.rates import at_most, rate_row
+from everloop.stats.drift.judging import Watched, gather, judge, log_threshold, sudden, watch
+from everloop.stats.drift.reference import Reference, learn
+from measuring.claims import claim_of
+from measuring.environments import make_environment
+
+__all__ = ["measure"]
+
+Floats = NDArray[np.float64]
+Rows = list[dict[str, Any]]
+
+ALPHA = 0.05
+STREAMS = 2 * COLUMNS
+START = 120
+"""The watched day on which a change comes."""
+NEVER = 9_999
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A job with what was learnt of it."""
+
+    days: NDArray[np.int64]
+    watched: Floats
+    history: Floats
+    reference: Reference
+
+    @classmethod
+    def of(cls, job: Job) -> Learnt:
+        """Learn from a job's first two years."""
+        past = job.streams[:HISTORY]
+        reference = learn(job.days[:HISTORY], past, ["value"] * past.shape[1])
+        return cls(job.days[HISTORY:], job.streams[HISTORY:], past, reference)
+
+    def over(self, values: Floats, rate: float = ALPHA) -> tuple[NDArray[np.bool_], Watched]:
+        """At which days each stream's evidence is an alarm, shape ``(q, m)``."""
+        watched = watch(self.reference, self.days[: len(values)], values)
+        threshold = log_threshold(values.shape[1], false_alarms_per_year=rate)
+        jumps = sudden(self.reference, watched, false_alarms_per_year=rate)
+        return gather(self.reference, watched, jumps, threshold).evidence >= threshold, watched
+
+
+def measure(*, quick: bool) -> tuple[Rows, Rows]:
+    """The table and the claims."""
+    runs = 12 if quick else 400
+    rows: Rows = []
+    claims: Rows = []
+    for shape in SHAPES:
+        found = _quiet_years(shape, runs)
+        rows += found
+        claims.append(
+            at_most(
+                f"drift-quiet-{shape}",
+                f"years without drift with an alarm, {COLUMNS} {shape} columns, share of job-years",
+                round(found[0]["rate"] * runs),
+                runs,
+                ALPHA,
+            )
+        )
+    for part in (_changes, _names, _bias, _unseen):
+        more, claimed = part(runs if part is _bias else max(runs // 4, 8))
+        rows += more
+        claims += claimed
+    rows += _real_years() + _rows_tested(2 if quick else 20) + _nannyml(1 if quick else 10)
+    speed, claimed = measure_speed()
+    return rows + speed, claims + claimed
+
+
+def _quiet_years(shape: str, runs: int) -> Rows:
+    """Alarms in years without drift, ours and a CUSUM's on the same errors."""
+    ours = cusum = days = 0
+    limit = _cusum_limit(ALPHA)
+    for number in range(runs):
+        learnt = Learnt.of(draw_job(shape, number))
+        over, watched = learnt.over(learnt.watched)
+        ours += bool(over.any())
+        days += int(over.any(axis=1).sum())
+        cusum += bool((_cusum(watched.errors / learnt.reference.usual.sd) > limit).any())
+    share = round(days / runs / len(over), 5)
+    return [
+        rate_row("years without drift with an alarm", shape, ours, runs, method="everloop", days_in_alarm=share),
+        rate_row("years without drift with an alarm", shape, cusum, runs, method="CUSUM on the same errors"),
+    ]
+
+
+def _changes(runs: int) -> tuple[Rows, Rows]:
+    """Days until a change of one column in a retailer's table is found."""
+    delays: dict[str, list[int]] = {}
+    sizes = {"1 sd": 1.0, "0.5 sd": 0.5, "1 sd of what the season leaves": 1.0, "2 sd of what the season leaves": 2.0}
+    limit = _cusum_limit(ALPHA)
+    for number in range(runs):
+        learnt = Learnt.of(draw_job("retail", 10_000 + number))
+        for place in range(0, COLUMNS, 4):
+            plotted, left = learnt.history[:, place].std(), learnt.reference.usual.spread[place]
+            for name, size in sizes.items():
+                unit = left if "leaves" in name else plotted
+                _add_delay(delays, name, learnt, place, size * unit * (-1) ** number, limit)
+            _add_delay(delays, "rows' sd x 1.5", learnt, COLUMNS + place, math.log(1.5), limit)
+    rows = [_delay_row(name, found) for name, found in delays.items()]
+    claims = [
+        _delay_claim("drift-1sd", "days until a change of 1 sd is found, median", 9, delays["1 sd"]),
+        _delay_claim("drift-half-sd", "days until a change of 0.5 sd is found, median", 35, delays["0.5 sd"]),
+    ]
+    return rows, claims
+
+
+def _add_delay(delays: dict[str, list[int]], name: str, learnt: Learnt, place: int, shift: float, limit: float) -> None:
+    """Days from the change until the changed stream is an alarm; streams in alarm before are left out."""
+    values = learnt.watched[:, place : place + 1].copy()
+    values[START:] += shift
+    one = Learnt(learnt.days, values, learnt.history, learnt.reference.select([place]))
+    watched = watch(one.reference, one.days, values)
+    # one stream is looked at, but it answers for its family
+    threshold = log_threshold(STREAMS, false_alarms_per_year=ALPHA)
+    jumps = sudden(one.reference, watched, false_alarms_per_year=ALPHA / STREAMS)
+    over = gather(one.reference, watched, jumps, threshold).evidence[:, 0] >= threshold
+    beyond = _cusum(watched.errors / one.reference.usual.sd)[:, 0] > limit
+    for method, found in (("everloop", over), ("CUSUM on the same errors", beyond)):
+        if not found[:START].any():
+            key = name if method == "everloop" else f"{name} ({method})"
+            delays.setdefault(key, []).append(int(found[START:].argmax()) + 1 if found[START:].any() else NEVER)
+
+
+def _names(runs: int) -> tuple[Rows, Rows]:
+    """Wrong names among the named, eight weeks after three of twenty columns changed."""
+    wrong = named = 0
+    shares: list[float] = []
+    for number in range(runs):
+        learnt = Learnt.of(draw_job("retail", 20_000 + number))
+        values = learnt.watched[: START + 56].copy()
+        values[START:, :3] += learnt.history[:, :3].std(axis=0)
+        found = judge(learnt.reference, learnt.days[: len(values)], values, false_alarms_per_year=ALPHA)
+        columns = found.is_alarm[:COLUMNS] | found.is_alarm[COLUMNS:]
+        named += int(columns.sum())
+        wrong += int(columns[3:].sum())
+        shares.append(float(columns[3:].sum() / max(columns.sum(), 1)))
+    row = rate_row("wrong among the named columns", "retail, 3 of 20 changed by 1 sd", wrong, max(named, 1))
+    mean, error = float(np.mean(shares)), float(np.std(shares) / math.sqrt(len(shares)))
+    claim = claim_of(
+        "drift-names", "wrong names among the named, mean share", "share", 0.1, mean,
+        (max(mean - 1.96 * error, 0.0), mean + 1.96 * error), is_most=True,
+    )  # fmt: skip
+    return [row], [claim]
+
+
+def _bias(runs: int) -> tuple[Rows, Rows]:
+    """The signed error of a forecast: years without a change, and a bias of a fifth."""
+    errors = forecast_bias(1, runs)
+    days = np.arange(len(errors)) + 17_000
+    reference = learn(days[:182], errors[:182], ["bias"] * runs)
+    threshold = log_threshold(1, false_alarms_per_year=ALPHA)
+    delays: list[int] = []
+    alarms = 0
+    for shift in (0.0, math.log(1.2)):
+        values = errors[182:].copy()
+        values[START:] += shift
+        watched = watch(reference, days[182:], values)
+        jumps = sudden(reference, watched, false_alarms_per_year=ALPHA * runs)
+        over = gather(reference, watched, jumps, threshold).evidence >= threshold
+        if not shift:
+            alarms = int(over.any(axis=0).sum())
+        else:
+            later = over[START:, ~over[:START].any(axis=0)]
+            delays = np.where(later.any(axis=0), later.argmax(axis=0) + 1, NEVER).tolist()
+    rows = [
+        rate_row("years without drift with an alarm", "signed forecast error", alarms, runs, method="everloop"),
+        _delay_row("a forecast bias of 20 %", delays),
+    ]
+    claims = [
+        at_most("drift-quiet-bias", "years without a bias with an alarm, share", alarms, runs, ALPHA),
+        _delay_claim("drift-bias", "days until a bias of 20 % is found, median", 21, delays),
+    ]
+    return rows, claims
+
+
+def _unseen(runs: int) -> tuple[Rows, Rows]:
+    """A category that was never seen comes in one row of a hundred, of 2,000 a day."""
+    rng = np.random.default_rng(77)
+    days = np.arange(100 + 30) + 17_000
+    reference = learn(days[:100], np.zeros((100, 1)), ["unseen"])
+    delays = []
+    for _ in range(runs):
+        shares = rng.binomial(2_000, 0.01, 30) / 2_000
+        found = judge(reference, days[100:], 2 * np.arcsin(np.sqrt(shares))[:, None])
+        delays.append(NEVER if found.first_alarm is None else found.first_alarm - int(days[100]) + 1)
+    claim = _delay_claim("drift-unseen", "days until an unseen category of 1 % is found, median", 1, delays)
+    return [_delay_row("an unseen category of 1 %", delays)], [claim]
+
+
+def _delay_row(what: str, delays: list[int]) -> dict[str, Any]:
+    low, high = _median_interval(delays)
+    share = round(float(np.mean(np.array(delays) < NEVER)), 3)
+    row = {"what": f"days until found: {what}", "runs": len(delays), "median": float(np.median(delays))}
+    return {**row, "low": low, "high": high, "ninth_decile": float(np.quantile(delays, 0.9)), "found": share}
+
+
+def _delay_claim(name: str, claim: str, target: float, delays: list[int]) -> dict[str, Any]:
+    return claim_of(
+        name, claim, "days", target, float(np.median(delays)), _median_interval(delays), is_most=True
+    )  # fmt: skip
+
+
+def _median_interval(values: list[int]) -> tuple[float, float]:
+    """The interval of 95 % of a median, from the ranks of the sample."""
+    ordered = np.sort(values)
+    half = 0.98 * math.sqrt(len(ordered))
+    low, high = int(len(ordered) / 2 - half), math.ceil(len(ordered) / 2 + half)
+    return float(ordered[max(low, 0)]), float(ordered[min(high, len(ordered) - 1)])
+
+
+def _cusum(scores: Floats, allowance: float = 0.5) -> Floats:
+    """The larger of the two one-sided CUSUMs, shape ``(q, m)``."""
+    up = down = np.zeros(scores.shape[1])
+    out = np.empty(scores.shape)
+    for period, score in enumerate(np.nan_to_num(scores)):
+        up, down = np.maximum(up + score - allowance, 0), np.maximum(down - score - allowance, 0)
+        out[period] = np.maximum(up, down)
+    return out
+
+
+def _cusum_limit(rate: float, allowance: float = 0.5) -> float:
+    """The limit at which independent normal errors alarm ``rate`` times a year in a family (Siegmund 1985, 2.56)."""
+    length = 365.25 * STREAMS * 2 / rate
+
+    def excess(limit: float) -> float:
+        reach = 2 * allowance * (limit + 1.166)
+        return math.log((math.exp(reach) - reach - 1) / (2 * allowance**2)) - math.log(length)
+
+    return float(optimize.brentq(excess, 1, 60))
+
+
+def _real_years() -> Rows:
+    jobs, reason = real_jobs()
+    if not jobs:
+        return [{"what": "years of real columns with an alarm", "case": f"skipped: {reason}"}]
+    rows = []
+    for case in dict.fromkeys(each.case for each in jobs):
+        alarms, named = 0, []
+        chosen = [each for each in jobs if each.case == case]
+        for each in chosen:
+            reference = learn(each.days[:HISTORY], each.streams[:HISTORY], list(each.kinds))
+            found = judge(reference, each.days[HISTORY:], each.streams[HISTORY:], false_alarms_per_year=ALPHA)
+            alarms += found.first_alarm is not None
+            named += [each.names[place] for place in np.flatnonzero((found.evidence >= found.threshold).any(axis=0))]
+        common = sorted(set(named), key=lambda name: -named.count(name))[:3]
+        rows.append(
+            rate_row("years of real columns with an alarm", case, alarms, len(chosen), method="everloop")
+            | {"streams": chosen[0].streams.shape[1], "most_often": common}
+        )
+    return rows
+
+
+def _rows_tested(runs: int) -> Rows:
+    """Kolmogorov and Smirnov's test of each day's rows against the reference, by Bonferroni over the columns."""
+    rows = []
+    for shape in SHAPES:
+        years = days = 0
+        for number in range(runs):
+            job = draw_job(shape, number)
+            found = np.stack([_ks(job, column) for column in range(COLUMNS)], axis=1).min(axis=1) < ALPHA / COLUMNS
+            years += bool(found.any())
+            days += int(found.sum())
+        share = round(days / runs / len(found), 3)
+        rows.append(
+            rate_row("years without drift with an alarm", shape, years, runs, method="KS test of a day's rows")
+            | {"days_in_alarm": share}
+        )
+    return rows
+
+
+def _ks(job: Job, column: int) -> Floats:
+    """The p-values of the watched days (the limiting distribution with Stephens's correction of 1970)."""
+    past = np.sort(job.rows[:HISTORY, column].ravel())
+    rows = np.sort(job.rows[HISTORY:, column], axis=1)
+    each = rows.shape[1]
+    below = np.searchsorted(past, rows, "left") / len(past), np.searchsorted(past, rows, "right") / len(past)
+    step = np.arange(each) / each
+    distance = np.maximum(np.abs(below[0] - step).max(axis=1), np.abs(below[1] - step - 1 / each).max(axis=1))
+    root = math.sqrt(len(past) * each / (len(past) + each))
+    p_values: Floats = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
+    return p_values
+
+
+def _nannyml(runs: int) -> Rows:
+    environment = make_environment("nannyml", ("nannyml==0.13.1", "statsmodels==0.14.4"))
+    if environment.python is None:
+        return [{"what": "years without drift with an alarm", "method": "NannyML", "case": environment.reason}]
+    rows = []
+    for shape in ("independent", "retail"):
+        years = 0
+        share = 0.0
+        for number in range(runs):
+            job = draw_job(shape, number)
+            with tempfile.TemporaryDirectory() as folder:
+                source, target = Path(folder) / "job.npz", Path(folder) / "alerts.npy"
+                np.savez(source, rows=job.rows, days=job.days, history=HISTORY)
+                script = Path(__file__).with_name("nannyml_app.py")
+                command = [str(environment.python), str(script), str(source), str(target)]
+                done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+                if done.returncode:
+                    last = (done.stderr.strip().splitlines() or ["failed"])[-1]
+                    return [*rows, {"what": "years without drift with an alarm", "method": "NannyML", "case": last}]
+                alerts = np.load(target)
+            years += bool(alerts.any())
+            share += float(alerts.any(axis=1).mean()) / runs
+        version = environment.versions.get("nannyml", "")
+        rows.append(
+            rate_row("years without drift with an alarm", shape, years, runs, method=f"NannyML {version}".strip())
+            | {"days_in_alarm": round(share, 3)}
+        )
+    return rows
