@@ -29,7 +29,7 @@ from everloop.store.trials import Trial, open_trial
 from everloop.store.values import ForecastValues
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 UNITS = tuple(f"shop/item {number:03d}" for number in range(80))
 PAST = 14
 
@@ -100,7 +100,7 @@ def facts(world: World, split: TrafficSplit, days: range, factor: float) -> tupl
             if day >= 0:
                 by = drawn.assign(text)
                 mean = world.forecast(unit, day, factor if by == B else 1.0)
-                said.append(answer(at, by, "challenger" if by == B else "champion", [unit], [mean], split.label))
+                said.append(answer(at, by, "champion" if by == A else "challenger", [unit], [mean], split.label))
         if day < 0:
             everyone = list(range(len(UNITS)))
             means = [world.forecast(unit, day, 1.0) for unit in everyone]
@@ -161,6 +161,23 @@ def test_a_challenger_that_fails_loses_its_share_at_once(project: Project, store
     with store.read() as tx:
         assert (in_role(tx, "champion"), open_trial(tx), split_in_force(tx)) == (A, None, None)
         assert [event.kind for event in list_events(tx)].count("stopped") == 1
+
+
+def test_of_two_challengers_the_one_that_fails_loses_its_share(project: Project, store: Store) -> None:
+    trial, _ = begin(project, store)
+    with store.write() as tx:
+        weights = {A: 0.4, B: 0.3, C: 0.3}
+        split = start_split(tx, weights, unit="series", at=NOW, reason="", actor="test", salt="s")
+    said, told = facts(World.make(3), split, range(-PAST, 3), 1.0)
+    keep(store, [replace(each, release=A, role="fallback") if each.release == B else each for each in said], told)
+    decision = judge(project, store, trial, split, 3)
+    assert (decision.verdict, decision.stopped) == ("go on", (1,))
+    settle_split(store, trial, split, decision, at=NOW + timedelta(days=3), actor="test")
+    found = split_of(store, trial)
+    assert found is not None
+    assert found.weights == {A: 0.7, B: 0.0, C: 0.3}
+    with store.read() as tx:
+        assert open_trial(tx) is not None
 
 
 def test_a_canary_only_warns(make_kiosk: Callable[..., Project]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from everloop.core.clock import ManualClock
 from everloop.core.ids import new_id
 from everloop.core.project import Project
@@ -12,8 +14,9 @@ from everloop.improve.trial import begin_trial
 from everloop.loop.context import LoopContext
 from everloop.loop.replay import known_at
 from everloop.loop.tick import TickReport, tick
+from everloop.release.rollout import begin_rollout
 from everloop.serve.traffic import Split
-from everloop.store.deployments import in_role
+from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import open_store
 from everloop.store.evidence import list_evidence
 from everloop.store.facts import Prediction, add_predictions
@@ -24,16 +27,25 @@ from kiosk import at
 B = "b" * 64
 
 
-def walk(make_kiosk: Callable[..., Project], days: int, *, failing: bool) -> tuple[list[TickReport], LoopContext, str]:
+def walk(
+    make_kiosk: Callable[..., Project], days: int, *, failing: bool, by_hand: bool = False
+) -> tuple[list[TickReport], LoopContext, str]:
     """A champion, a challenger on half of sixty units that ask once a day, and a step of the loop on each day."""
-    project = make_kiosk("release.rollout=ab", "release.min_days=3", "release.max_days=5", "retrain.schedule=", "retrain.on=[]")
+    project = make_kiosk(
+        "release.rollout=ab", "release.min_days=3", "release.max_days=5", "retrain.schedule=", "retrain.on=[]"
+    )
     clock = ManualClock(at(100))
     store = open_store(project.store_url, fsync=False)
     context = LoopContext(project, store, clock, "test", data_until=known_at)
     tick(context)
     with store.read() as tx:
         champion = in_role(tx, "champion") or ""
-    begin_trial(store, project.settings.release, B, at=clock.now(), reason="passed its gates", actor="test")
+    if by_hand:
+        with store.write() as tx:
+            deploy(tx, "challenger", B, at=clock.now(), reason="by hand")
+            begin_rollout(tx, project.settings.release, B, at=clock.now(), reason="by hand", actor="test")
+    else:
+        begin_trial(store, project.settings.release, B, at=clock.now(), reason="passed its gates", actor="test")
     with store.read() as tx:
         split = split_in_force(tx)
     assert split is not None
@@ -67,8 +79,9 @@ def test_a_trial_that_shows_nothing_ends_in_time(make_kiosk: Callable[..., Proje
     context.store.close()
 
 
-def test_a_failing_challenger_is_stopped_within_days(make_kiosk: Callable[..., Project]) -> None:
-    reports, context, champion = walk(make_kiosk, 4, failing=True)
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_failing_challenger_is_stopped_within_days(make_kiosk: Callable[..., Project], by_hand: bool) -> None:
+    reports, context, champion = walk(make_kiosk, 4, failing=True, by_hand=by_hand)
     assert kinds(reports).count("stopped") == 1
     with context.store.read() as tx:
         assert (in_role(tx, "champion"), open_trial(tx), split_in_force(tx)) == (champion, None, None)

@@ -43,20 +43,36 @@ from everloop.store.marks import get_mark, set_mark
 from everloop.store.measurements import Measurement, measurements_between, metric_names
 from everloop.store.split_answers import answers_of_stage
 from everloop.store.splits import TrafficSplit, change_split, split_in_force
-from everloop.store.trials import Trial, decide_trial, open_trial
+from everloop.store.trials import Trial, decide_trial, open_trial, start_trial
 
-__all__ = ["is_judged", "judge_split", "rule_of", "settle_split", "split_of", "split_state"]
+__all__ = ["adopt_split", "is_judged", "judge_split", "rule_of", "settle_split", "split_of", "split_state"]
 
 _JUDGED = "split_judged"
 
 
+def adopt_split(project: Project, store: Store, *, at: datetime, actor: str) -> None:
+    """Open a trial for a challenger that was given its share by hand, so that it is judged as any other."""
+    if project.settings.release.rollout not in ("canary", "ab"):
+        return
+    with store.write() as tx:
+        split, champion, challenger = split_in_force(tx), in_role(tx, "champion"), in_role(tx, "challenger")
+        if open_trial(tx) is not None or split is None or champion is None or challenger is None:
+            return
+        if not all(split.weights.get(each, 0.0) > 0 for each in (champion, challenger)):
+            return
+        start_trial(tx, challenger, champion, at=split.stages[0].at)
+        message = f"{challenger[:12]} is tried on a share of the units beside {champion[:12]}"
+        record_event(tx, at, "challenged", message, actor=actor, subject=challenger)
+
+
 def split_of(store: Store, trial: Trial) -> TrafficSplit | None:
-    """The split in force that a trial's champion and challenger both have a share of."""
+    """The split in force that a trial belongs to, while any challenger has a share of it beside the champion."""
     with store.read() as tx:
         split = split_in_force(tx)
-    if split is None or not all(split.weights.get(each, 0.0) > 0 for each in (trial.champion, trial.challenger)):
+    if split is None or not {trial.champion, trial.challenger} <= split.weights.keys():
         return None
-    return split
+    shares = {release: share for release, share in split.weights.items() if share > 0}
+    return split if trial.champion in shares and len(shares) > 1 else None
 
 
 def split_state(project: Project, split: TrafficSplit, *, now: datetime) -> str:

@@ -20,7 +20,7 @@ from everloop.data.table import DatasetVersion, head
 from everloop.improve.refresh import refresh_states
 from everloop.improve.retraining import LAST_TRAINING, Retraining, retrain
 from everloop.improve.rollback import roll_back_if_better, settle_watch
-from everloop.improve.split import is_judged, judge_split, settle_split, split_of, split_state
+from everloop.improve.split import adopt_split, is_judged, judge_split, settle_split, split_of, split_state
 from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
@@ -40,7 +40,7 @@ from everloop.store.deployments import in_role, latest_state
 from everloop.store.events import Event, events_after, last_event, record_event
 from everloop.store.facts import has_prediction, outcomes_after
 from everloop.store.marks import get_mark, set_mark
-from everloop.store.trials import Trial, open_trial
+from everloop.store.trials import open_trial
 
 __all__ = ["TickReport", "tick"]
 
@@ -92,6 +92,10 @@ def tick(context: LoopContext) -> TickReport:
             check_split(context.store, at=report.at, actor=ACTOR)
         with _stage(context, report, "ingest"):
             _bring_data(context, report)
+        with _stage(context, report, "trial"):
+            adopt_split(context.project, context.store, at=report.at, actor=ACTOR)
+            if report.dataset is None:
+                _decide(context, report, [])
         if report.dataset is not None:
             joined: list[JoinedForecast] = []
             with _stage(context, report, "monitor"):
@@ -179,8 +183,7 @@ def _watch(context: LoopContext, report: TickReport) -> list[JoinedForecast]:
         elif decay.verdict == "no decay":
             clear_alert(tx, "decay", at=report.at, actor=ACTOR)
     _hold_to_range(context, report, champion, joined)
-    if trial is not None:
-        _decide(context, report, trial, joined)
+    _decide(context, report, joined)
     return joined
 
 
@@ -194,9 +197,13 @@ def _look_for_drift(context: LoopContext, report: TickReport, joined: list[Joine
     settle_drift(context.store, report.drift, at=report.at, actor=ACTOR)
 
 
-def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list[JoinedForecast]) -> None:
+def _decide(context: LoopContext, report: TickReport, joined: list[JoinedForecast]) -> None:
     """Judge an open trial: by the units of its split where it has one, else by its shadows."""
     project, store = context.project, context.store
+    with store.read() as tx:
+        trial = open_trial(tx)
+    if trial is None:
+        return
     rollout = project.settings.release.rollout
     split = split_of(store, trial) if rollout in ("canary", "ab") else None
     if split is not None:
@@ -211,6 +218,8 @@ def _decide(context: LoopContext, report: TickReport, trial: Trial, joined: list
             return
         if rollout == "ab":
             return
+    if report.dataset is None:
+        return
     evidence = judge_trial(project, trial, [each for each in joined if each.index.size])
     settle_trial(store, trial, evidence, at=report.at, actor=ACTOR)
     if evidence.verdict != "go on":
