@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import polars as pl
 import typer
 
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import print_json, print_record, say
+from everloop.cli.told_files import entries_of_table, instant_text, number, read_told
 from everloop.core.clock import SystemClock
-from everloop.core.errors import DataError, EverloopError, NotFoundError, UsageError, nearest
+from everloop.core.errors import DataError, EverloopError, nearest
 from everloop.core.project import Project
 from everloop.serve.answers import Answerer
-from everloop.serve.outcomes import tell_outcomes
+from everloop.serve.outcomes import Told, tell_outcomes
+from everloop.serve.row_outcomes import ToldRows, tell_row_outcomes
+from everloop.store.engine import Store
 
-_FORMATS = (".csv", ".parquet", ".json")
+_SERIES_EXAMPLE = '{"outcomes": [{"series": "CA_1/FOODS_1_001", "time": "2026-05-01", "value": 3}]}'
+_ROWS_EXAMPLE = '{"outcomes": [{"prediction_id": "019b76da-a800-7000-8000-000000000000", "row": 0, "value": 3}]}'
+_SHOWN = 5
 
 
 def command(
     file: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="A CSV, Parquet or JSON file with the series, the time and the value."),
+        typer.Argument(metavar="FILE", help="A CSV, Parquet, JSON or NDJSON file of outcomes."),
     ],
     project: ProjectOption = None,
     set_: SetOption = None,
@@ -33,58 +38,78 @@ def command(
 ) -> None:
     """Tell what really happened: late truth that is not in the source yet, or feedback.
 
-    A table holds the series columns (or one column 'series'), the time column (or 'time'), and the target (or
-    'value'); a JSON file holds what POST /v1/outcomes takes. All are stored, or none. The same file twice changes
-    nothing. The next step of the loop joins them with the predictions and brings them into the table.
+    For forecasts a table holds the series columns (or one column 'series'), the time column (or 'time'), and the
+    target (or 'value'). For models of rows it holds 'prediction_id', 'value' or 'label', and perhaps 'row', 'at' and
+    'id'. A JSON file holds what POST /v1/outcomes takes, an NDJSON file one outcome a line. All are stored, or none.
+    The same file twice changes nothing. The next step of the loop joins them with the predictions; those of series
+    come into the table, too.
 
     Example: everloop outcomes truth-2026-05-01.csv
     """
     with opened(project, set_) as (found, store):
-        entries = read_outcomes(found, file)
-        known = None
-        with contextlib.suppress(EverloopError):  # without a champion no series is known, which is no fault of the file
-            known = Answerer(found, store, SystemClock()).served().positions
-        told = tell_outcomes(found, store, SystemClock(), entries, known=known, source=f"cli:{file.name}"[:128])
-    if as_json:
-        print_json(asdict(told))
-        return
-    unknown = told.unknown_series
-    if unknown:
-        some = ", ".join(unknown[:5]) + (" ..." if len(unknown) > 5 else "")
-        say(f"{len(unknown)} series are not forecast yet; their outcomes are kept: {some}")
-    print_record({"stored": told.stored, "known already": told.duplicates, "unknown series": len(unknown)})
+        source = f"cli:{file.name}"[:128]
+        if found.settings.project.task == "forecasting":
+            _report(_tell_series(found, store, file, source), as_json)
+        else:
+            told = tell_row_outcomes(found, store, SystemClock(), read_row_outcomes(file), source=source)
+            _report(told, as_json)
 
 
 def read_outcomes(project: Project, file: Path) -> list[dict[str, Any]]:
-    """The outcomes of a file, as ``tell_outcomes`` takes them.
+    """The outcomes of series that a file holds, as ``tell_outcomes`` takes them.
 
     Raises:
         NotFoundError: there is no such file.
         UsageError: its name tells no format.
         DataError: it cannot be read, or a column is missing.
     """
-    if file.suffix not in _FORMATS:
-        raise UsageError("format", f"cannot read {file.name!r}", hint="give a .csv, .parquet or .json", path=str(file))
-    if not file.is_file():
-        raise NotFoundError("file_missing", f"there is no file {file}", hint="check the path", path=str(file))
-    try:
-        if file.suffix == ".json":
-            return _entries_of(msgspec.json.decode(file.read_bytes()), file)
-        # texts stay texts: a series may be called 007
-        frame = pl.read_csv(file, infer_schema=False) if file.suffix == ".csv" else pl.read_parquet(file)
-    except (msgspec.DecodeError, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            "file_unreadable", f"cannot read {file}: {error}", hint="is it complete?", path=str(file)
-        ) from error
-    return _entries_of_frame(project, frame, file)
+    told = read_told(file, "outcomes", _SERIES_EXAMPLE)
+    return _entries_of_frame(project, told, file) if isinstance(told, pl.DataFrame) else told
 
 
-def _entries_of(tree: Any, file: Path) -> list[dict[str, Any]]:
-    entries = tree.get("outcomes") if isinstance(tree, dict) else tree
-    if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-        hint = '{"outcomes": [{"series": "CA_1/FOODS_1_001", "time": "2026-05-01", "value": 3}]}'
-        raise DataError("outcomes_shape", f"{file} holds no outcomes", hint=hint, path=str(file))
-    return entries
+def read_row_outcomes(file: Path) -> list[dict[str, Any]]:
+    """The outcomes of rows that a file holds, as ``tell_row_outcomes`` takes them.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: its name tells no format.
+        DataError: it cannot be read, or a column is missing.
+    """
+    told = read_told(file, "outcomes", _ROWS_EXAMPLE)
+    if not isinstance(told, pl.DataFrame):
+        return told
+    needed = ["prediction_id"] if "label" in told.columns else ["prediction_id", "value"]
+    texts = ["prediction_id", "label", "at", "id"]
+    return entries_of_table(told, file, needed=needed, numbers=["row", "value"], texts=texts)
+
+
+def _tell_series(project: Project, store: Store, file: Path, source: str) -> Told:
+    entries = read_outcomes(project, file)
+    known = None
+    with contextlib.suppress(EverloopError):  # without a champion no series is known, which is no fault of the file
+        known = Answerer(project, store, SystemClock()).served().positions
+    return tell_outcomes(project, store, SystemClock(), entries, known=known, source=source)
+
+
+def _report(told: Told | ToldRows, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(told))
+        return
+    record = {"stored": told.stored, "known already": told.duplicates}
+    if isinstance(told, Told):
+        if told.unknown_series:
+            n = len(told.unknown_series)
+            say(f"{n} series are not forecast yet; their outcomes are kept: {_some(told.unknown_series)}")
+        print_record({**record, "unknown series": len(told.unknown_series)})
+        return
+    if told.unknown_predictions:
+        n = len(told.unknown_predictions)
+        say(f"{n} predictions are not stored (yet); their outcomes are kept: {_some(told.unknown_predictions)}")
+    print_record({**record, "unknown predictions": len(told.unknown_predictions)})
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (" ..." if len(names) > _SHOWN else "")
 
 
 def _entries_of_frame(project: Project, frame: pl.DataFrame, file: Path) -> list[dict[str, Any]]:
@@ -104,23 +129,10 @@ def _entries_of_frame(project: Project, frame: pl.DataFrame, file: Path) -> list
         entries.append(
             {
                 "series": named,
-                "time": _instant(cells[time]),
-                "value": _number(cells[value]),
+                "time": instant_text(cells[time]),
+                "value": number(cells[value]),
                 "prediction_id": cells.get("prediction_id") or None,
                 "id": cells.get("id") or None,
             }
         )
     return entries
-
-
-def _instant(cell: Any) -> Any:
-    """A date or an instant as ISO text."""
-    return cell.isoformat() if hasattr(cell, "isoformat") else cell
-
-
-def _number(cell: Any) -> Any:
-    """A CSV's text as a number, where it is one."""
-    if isinstance(cell, str):
-        with contextlib.suppress(ValueError):
-            return float(cell)
-    return cell
