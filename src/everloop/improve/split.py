@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import polars as pl
 
 from everloop.core.digest import digest_json
 from everloop.core.errors import SettingsError, nearest
@@ -28,12 +29,15 @@ from everloop.improve.split_metrics import (
     primary_of,
     unit_metric,
 )
+from everloop.improve.split_rows import newest_row, row_metric
 from everloop.monitor.joining import JoinedForecast
 from everloop.monitor.live import joined_since
+from everloop.monitor.row_joining import join_rows
 from everloop.monitor.traffic import look_at_split
 from everloop.release.rollout import end_rollout
 from everloop.stats.paired.losses import loss_of
 from everloop.stats.split.comparison import SplitDecision, compare_arms
+from everloop.stats.split.metrics import UnitMetric
 from everloop.stats.split.rule import SplitRule
 from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import Store
@@ -104,12 +108,17 @@ def judge_split(project: Project, store: Store, trial: Trial, split: TrafficSpli
     settings = project.settings.release
     primary, guardrails = primary_of(settings), [guardrail_of(text) for text in settings.guardrails]
     arms = arms_of(split, trial.champion)
-    truths = _gather(project, store, split, arms, [primary, *guardrails], now=now)
+    truths, rows = _gather(project, store, split, arms, [primary, *guardrails], now=now)
     look = look_at_split(store)
-    measured = unit_metric(primary, truths)
+
+    def metric(spec: MetricSpec) -> UnitMetric:
+        is_of_rows = rows is not None and not spec.is_measured and spec.name != "failures"
+        return row_metric(spec, truths, rows) if is_of_rows and rows is not None else unit_metric(spec, truths)
+
+    deciding = metric(primary)
     decision = compare_arms(
-        measured if primary.name == "failures" else measured.until(truths.settled),
-        [unit_metric(spec, truths) for spec in guardrails],
+        deciding if primary.name == "failures" else deciding.until(truths.settled),
+        [metric(spec) for spec in guardrails],
         truths.frame.arm,
         [release[:12] for release in arms],
         rule=rule_of(settings, split),
@@ -128,15 +137,21 @@ def _gather(
     specs: Sequence[MetricSpec],
     *,
     now: datetime,
-) -> Truths:
-    """What is stored of a split's units, up to its last closed day; the first metric tells how far the truth goes."""
+) -> tuple[Truths, pl.DataFrame | None]:
+    """What is stored of a split's units, up to its last closed day; the first metric tells how far the truth goes.
+
+    Beside it, for models of rows, their answers and the truth of these.
+    """
     settings = project.settings.release
     since = split.stages[-1].at - timedelta(days=BEFORE_DAYS)
     measured = sorted({spec.name for spec in specs if spec.is_measured})
     joined: list[JoinedForecast] = []
+    answered: pl.DataFrame | None = None
     with store.read() as tx:
         if project.settings.project.task == "forecasting":
             joined = joined_since(project, tx, since=since, releases=arms)
+        else:
+            answered = join_rows(tx, since=since, releases=arms).frame
         rows = measurements_between(tx, since, now, measured) if measured else []
         answers = list(answers_of_stage(tx, split))
         _check_known(specs, metric_names(tx) if measured else ())
@@ -144,10 +159,13 @@ def _gather(
     days = closed_days(split, now=now, settle_days=0)
     settled = closed_days(split, now=now, settle_days=settings.settle_days)
     if settled < settings.max_days:  # then the time is up, whether a truth has come or not
-        newest = _newest(specs[0], joined, rows, split.label, frequency)
+        if answered is not None and not specs[0].is_measured:
+            newest = newest_row(answered, split.label)
+        else:
+            newest = _newest(specs[0], joined, rows, split.label, frequency)
         known = closed_days(split, now=now, settle_days=settings.settle_days, newest_truth=newest)
         settled = known if newest is not None else 0
-    return Truths(
+    truths = Truths(
         frame_of(split, arms, answers, days=days),
         settled,
         split.label,
@@ -159,6 +177,7 @@ def _gather(
         loss_of(settings.loss),
         settings.variance_reduction,
     )
+    return truths, answered
 
 
 def _as_canary(decision: SplitDecision) -> SplitDecision:
