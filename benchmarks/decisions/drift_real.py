@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 _FIRST = np.datetime64("2011-01-29").astype("M8[D]").astype(np.int64)
 _LENGTH = HISTORY + 365
 _STARTS = (0, 422, 845)
+_MARGIN = 28
 
 
 @dataclass(frozen=True)
@@ -56,46 +57,60 @@ def _jobs(folder: Path) -> list[RealJob]:
     names = [name for name in table.columns if name.startswith("d_")]
     calendar = pl.read_csv(folder / "calendar.csv")
     prices = pl.read_parquet(folder / "sell_prices.parquet").with_columns(
-        pl.col("item_id").str.head(-4).alias("dept_id"), pl.col("sell_price").cast(pl.Float64).arcsinh().alias("price")
+        pl.col("sell_price").cast(pl.Float64).arcsinh().alias("price")
     )
     week_of = calendar["wm_yr_wk"].to_numpy()[: len(names)]
     found = []
     for (store,), part in table.group_by(["store_id"], maintain_order=True):
-        parts = {"sales": _sales(part, names), "price": _prices(prices.filter(pl.col("store_id") == store), week_of)}
-        parts["calendar"] = _calendar(calendar, len(names), str(store)[:2])
-        for case, (streams, labels, kinds) in parts.items():
-            for start in _STARTS:
-                days = _FIRST + np.arange(start, start + _LENGTH)
-                used = streams[start : start + _LENGTH]
-                found.append(RealJob(f"M5 {case}", days, used, kinds, labels))
+        units = np.arcsinh(part.select(names).to_numpy().astype(np.float32))
+        departments = part["dept_id"].to_numpy()
+        price = _prices(prices.filter(pl.col("store_id") == store), part["item_id"].to_list(), week_of)
+        calendars = _calendar(calendar, len(names), str(store)[:2])
+        for start in _STARTS:
+            days = _FIRST + np.arange(start, start + _LENGTH)
+            window = slice(start, start + _LENGTH)
+            # what comes on sale or leaves is a change; what is asked is whether the items that stay raise alarms
+            stays = (units[:, window][:, :_MARGIN] > 0).any(axis=1) & (units[:, window][:, -_MARGIN:] > 0).any(axis=1)
+            for case, values in (("M5 sales", units), ("M5 price", price)):
+                streams, labels = _by_department(values[stays, window], departments[stays])
+                found.append(RealJob(case, days, streams, ("value",) * len(labels), labels))
+            found.append(RealJob("M5 calendar", days, calendars[window], ("share", "share"), ("snap", "event")))
     return found
 
 
-def _sales(part: pl.DataFrame, names: list[str]) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """The mean and the logarithm of the deviation of arcsinh over a department's items."""
+def _by_department(values: NDArray[np.float32], departments: NDArray[np.object_]) -> tuple[Floats, tuple[str, ...]]:
+    """The mean and the logarithm of the deviation over a department's items, day by day."""
     streams, labels = [], []
-    for (department,), own in part.group_by(["dept_id"], maintain_order=True):
-        units = np.arcsinh(own.select(names).to_numpy().astype(np.float32))
-        spread = units.std(axis=0, ddof=1).astype(np.float64)
-        streams += [units.mean(axis=0, dtype=np.float64), np.log(np.where(spread > 0, spread, np.nan))]
-        labels += [f"{department} level", f"{department} spread"]
-    return np.stack(streams, axis=1), tuple(labels), ("value",) * len(labels)
+    for name in sorted(set(departments.tolist())):
+        own = values[departments == name].astype(np.float64)
+        known = np.isfinite(own)
+        number = np.maximum(known.sum(axis=0), 2)
+        mean = np.nansum(own, axis=0) / number
+        spread = np.sqrt(np.nansum((own - mean) ** 2, axis=0) / (number - 1))
+        streams += [
+            mean,
+            np.log(np.where(spread > 0, spread, np.nan), where=spread > 0, out=np.full(len(mean), np.nan)),
+        ]
+        labels += [f"{name} level", f"{name} spread"]
+    return np.stack(streams, axis=1), tuple(labels)
 
 
-def _prices(prices: pl.DataFrame, week_of: NDArray[np.int64]) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """The mean and the logarithm of the deviation of arcsinh of the prices of a department, day by day."""
-    streams, labels = [], []
-    for (department,), own in prices.group_by(["dept_id"], maintain_order=True):
-        weeks = own.group_by("wm_yr_wk").agg(pl.col("price").mean(), pl.col("price").std().log().alias("spread"))
-        for name in ("price", "spread"):
-            value = dict(zip(weeks["wm_yr_wk"].to_list(), weeks[name].to_list(), strict=True))
-            streams.append(np.array([value.get(week, np.nan) for week in week_of.tolist()], dtype=np.float64))
-            labels.append(f"{department} {name}")
-    return np.stack(streams, axis=1), tuple(labels), ("value",) * len(labels)
+def _prices(prices: pl.DataFrame, items: list[str], week_of: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Arcsinh of the prices, shape ``(items, days)``, NaN where an item is not on sale."""
+    wide = prices.pivot("wm_yr_wk", index="item_id", values="price")
+    order = pl.DataFrame({"item_id": items}).join(wide, on="item_id", how="left", maintain_order="left")
+    weeks = [str(week) for week in week_of.tolist()]
+    missing = [week for week in dict.fromkeys(weeks) if week not in order.columns]
+    order = order.with_columns(pl.lit(None, dtype=pl.Float64).alias(week) for week in missing)
+    each = list(dict.fromkeys(weeks))
+    values = order.select(each).to_numpy().astype(np.float32)
+    place = {week: number for number, week in enumerate(each)}
+    return values[:, [place[week] for week in weeks]]
 
 
-def _calendar(calendar: pl.DataFrame, number: int, state: str) -> tuple[Floats, tuple[str, ...], tuple[str, ...]]:
-    """Whether food stamps may be spent, and whether there is an event: shares of nought or one."""
+def _calendar(calendar: pl.DataFrame, number: int, state: str) -> Floats:
+    """Whether food stamps may be spent, and whether there is an event: arcsines of shares of nought or one."""
     snap = calendar[f"snap_{state}"].to_numpy()[:number].astype(np.float64)
     event = calendar["event_name_1"].is_not_null().to_numpy()[:number].astype(np.float64)
-    return np.pi * np.stack([snap, event], axis=1), ("snap", "event"), ("share", "share")
+    streams: Floats = np.pi * np.stack([snap, event], axis=1)
+    return streams

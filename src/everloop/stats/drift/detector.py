@@ -18,8 +18,12 @@ __all__ = ["Paths", "detect", "named"]
 
 Floats = NDArray[np.float64]
 
-SIZES = (0.2, 0.4, 0.7, 1.1, 1.7, 2.5)
+SIZES = (0.2, 0.4, 0.7, 1.1, 1.7, 2.6)
+"""The sizes of a change that are mixed, in deviations of the score, on either side."""
 _OVER = 2.0
+_STEP_SCALE = 1.5
+_SUPPORTED = 100.0
+_MOST = math.exp(60)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,44 +39,117 @@ class Paths:
     start: NDArray[np.int64]
 
 
-def detect(scores: Floats, *, allowed: Floats, threshold: float, upper_only: NDArray[np.bool_], jumps: Floats) -> Paths:
+def detect(
+    scores: Floats,
+    *,
+    steps: Floats,
+    allowed: Floats,
+    threshold: float,
+    upper_only: NDArray[np.bool_],
+    jumps: Floats,
+) -> Paths:
     """Run the detectors.
+
+    A change shows in the scores in two ways, and both are mixed: as a mean that stays, and as what a step of the
+    stream's level leaves of itself once the autoregression foretells it, which is most on the first days.
 
     Args:
         scores: of mean 0 and variance 1 (in the long run) without a change, shape ``(q, m)``; NaN tells nothing.
+        steps: what a step of size one leaves in the scores 0, 1, ... periods after it, the last for all later ones;
+            shape ``(a, m)``.
         allowed: the mean that is no change yet, either side, since the reference's own mean is not known better.
         threshold: the logarithm at which an alarm is raised. The detector is held at 2 above it, so that it
             comes down again in weeks where all is as before.
         upper_only: the streams of which only a rise counts.
         jumps: 1 or -1 where one period alone is an alarm, 0 elsewhere, shape ``(q, m)``.
     """
-    sizes = np.array([sign * size for size in SIZES for sign in (1.0, -1.0)])
-    usable = np.where(upper_only[:, None] & (sizes < 0), -np.inf, 0.0)
-    shares = np.where(upper_only, math.log(len(SIZES)), math.log(len(sizes)))
-    top = threshold + _OVER
-    detector = np.full((scores.shape[1], len(sizes)), -np.inf)
-    sums = np.zeros_like(detector)
-    starts = np.full(detector.shape, -1, dtype=np.int64)
+    means = _means(steps, upper_only)
+    number = np.isfinite(means[-1]).sum(axis=1)
+    means = np.nan_to_num(means)
+    cost = np.abs(means) * allowed[:, None] + means**2 / 2
+    state = _State.start(means.shape, top=math.exp(threshold + _OVER))
     evidence = np.empty(scores.shape)
-    cost = np.abs(sizes) * allowed[:, None] + sizes**2 / 2
     for period, (score, jump) in enumerate(zip(scores, jumps, strict=True)):
-        gain = np.where(np.isfinite(score)[:, None], np.nan_to_num(score)[:, None] * sizes - cost, 0.0)
-        is_new = np.isfinite(score)[:, None]
-        detector = np.where(is_new, np.minimum(np.logaddexp(0.0, detector) + gain, top + 1.0), detector)
-        starts = np.where(is_new & (sums <= 0), period, starts)
-        sums = np.maximum(sums + gain, 0.0)
+        places = np.flatnonzero(np.isfinite(score))
+        if len(places) == len(score):
+            state.advance(np.exp(score[:, None] * means - cost), period)
+        elif len(places):
+            part = state.at(places)
+            part.advance(np.exp(score[places, None] * means[:, places] - cost[:, places]), period)
+            state.put(places, part)
         if jump.any():
-            told = (jump[:, None] * sizes > 0) & (np.isfinite(usable))
-            detector = np.where(told, top + 1.0, detector)
-            # of a jump the day is known
-            starts = np.where(told & (sums <= SIZES[-1]), period, starts)
-            sums = np.where(told, np.maximum(sums, top), sums)
-        total = np.logaddexp.reduce(detector + usable, axis=1) - shares
-        evidence[period] = np.minimum(total, top)
-    best = np.argmax(sums + usable, axis=1)
-    rows = np.arange(len(best))
-    found = np.where(sums[rows, best] > 0, starts[rows, best], -1)
-    return Paths(evidence, found)
+            state.jump(jump[:, None] * means[0] > 0, period)
+        with np.errstate(divide="ignore"):
+            evidence[period] = np.minimum(np.log(state.total() / number), threshold + _OVER)
+    return Paths(evidence, state.best_start())
+
+
+def _means(steps: Floats, upper_only: NDArray[np.bool_]) -> Floats:
+    """The mean of the scores by age of the change and component of the mixture, shape ``(a, m, k)``; NaN is unused."""
+    sizes = np.array([sign * size for size in SIZES for sign in (1.0, -1.0)])
+    stays = np.broadcast_to(sizes, (*steps.shape, len(sizes)))
+    means = np.concatenate([stays, steps[:, :, None] * sizes * _STEP_SCALE], axis=2)
+    return np.where(upper_only[:, None] & (means[:1] < 0), np.nan, means)
+
+
+@dataclass(slots=True)
+class _State:
+    """The sums of e-processes by age of the change (the last: all older ones), and the best of each with its start.
+
+    Attributes:
+        sums: shape ``(a, m, k)``.
+        best: the largest e-process among those, same shape.
+        starts: when it started, same shape.
+        top: where all are held.
+    """
+
+    sums: Floats
+    best: Floats
+    starts: NDArray[np.int64]
+    top: float
+
+    @classmethod
+    def start(cls, shape: tuple[int, ...], top: float) -> _State:
+        return cls(np.zeros(shape), np.zeros(shape), np.full(shape, -1, dtype=np.int64), top)
+
+    def at(self, places: NDArray[np.int64]) -> _State:
+        return _State(self.sums[:, places], self.best[:, places], self.starts[:, places], self.top)
+
+    def put(self, places: NDArray[np.int64], part: _State) -> None:
+        self.sums[:, places], self.best[:, places], self.starts[:, places] = part.sums, part.best, part.starts
+
+    def advance(self, gains: Floats, period: int) -> None:
+        """One period more: every age becomes one older, and a change may start now."""
+        self.starts[-1] = np.where(self.best[-2] >= self.best[-1], self.starts[-2], self.starts[-1])
+        for values, merge, most in ((self.sums, np.add, self.top), (self.best, np.maximum, _MOST)):
+            values[-1] = merge(values[-1], values[-2])
+            values[1:-1] = values[:-2]
+            values[0] = 1.0
+            np.minimum(np.multiply(values, gains, out=values), most, out=values)
+        self.starts[1:-1] = self.starts[:-2]
+        self.starts[0] = period
+
+    def jump(self, told: NDArray[np.bool_], period: int) -> None:
+        """One period alone is enough: the components on its side are at the top."""
+        full = self.top * told.shape[1]
+        self.sums[-1][told] = full
+        # where the change was already well supported its start is known better
+        fresh = told & (self.best.max(axis=0) < _SUPPORTED)
+        self.starts[-1][fresh] = period
+        self.best[-1][fresh] = full
+
+    def total(self) -> Floats:
+        sums: Floats = self.sums.sum(axis=(0, 2))
+        return sums
+
+    def best_start(self) -> NDArray[np.int64]:
+        """The start of the best supported change, -1 where none has support."""
+        flat = self.best.transpose(1, 0, 2).reshape(self.best.shape[1], -1)
+        starts = self.starts.transpose(1, 0, 2).reshape(flat.shape)
+        # of equals the newest
+        place = np.where(flat >= flat.max(axis=1, keepdims=True), starts, -2).argmax(axis=1)
+        rows = np.arange(len(flat))
+        return np.where(flat[rows, place] > 1, starts[rows, place], -1)
 
 
 def named(evidence: Floats, *, periods: float, false_share: float) -> NDArray[np.bool_]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-__all__ = ["LONGEST_LAG", "autoregression", "innovations", "slow_level"]
+__all__ = ["LONGEST_LAG", "autoregression", "innovations", "slow_level", "step_responses"]
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +76,14 @@ def innovations(left: Floats, lags: Floats, period_days: int, before: Floats | N
     whole = np.nan_to_num(np.concatenate([start, left]))
     foretold = np.einsum("lpm,lm->pm", _lagged(whole, period_days), lags)
     result: Floats = left - foretold[len(start) :]
+    return result
+
+
+def step_responses(lags: Floats, period_days: int) -> Floats:
+    """What a step of size one leaves in the innovations 0, 1, ... 7 periods after it, shape ``(8, m)``."""
+    result = np.ones((LONGEST_LAG + 1, lags.shape[1]))
+    for place, lag in enumerate(lags_of(period_days)):
+        result[lag:] -= lags[place]
     return result
 
 

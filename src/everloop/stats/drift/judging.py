@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.stats.drift.detector import Paths, detect, named
-from everloop.stats.drift.dynamics import LONGEST_LAG, innovations, slow_level
+from everloop.stats.drift.dynamics import LONGEST_LAG, innovations, slow_level, step_responses
 from everloop.stats.drift.reference import Reference
 from everloop.stats.drift.season import grid
 
@@ -211,7 +211,14 @@ def gather(reference: Reference, watched: Watched, jumps: Floats, threshold: flo
             scores[:, places] = np.where(np.isnan(scores[:, places]), np.nan, 0.0)
     # the scores have mean zero over the reference by construction; how far that is from their true mean, nobody knows
     allowed = _UNCERTAIN / np.sqrt(np.maximum(usual.number, 1))
-    return detect(scores, allowed=allowed, threshold=threshold, upper_only=one_sided, jumps=jumps)
+    return detect(
+        scores,
+        steps=step_responses(reference.lags, reference.period_days),
+        allowed=allowed,
+        threshold=threshold,
+        upper_only=one_sided,
+        jumps=jumps,
+    )
 
 
 def _of_kinds(reference: Reference) -> list[tuple[str, NDArray[np.int64]]]:
