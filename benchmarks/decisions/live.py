@@ -20,15 +20,22 @@ DEVELOPED_ON = (
     World("December", december=0.8, heavy=0.3),
     World("December once", years=1.0, december=0.8, heavy=0.3),
     World("heavy tails", heavy=0.5, zeros=0.15),
-)
-"""Where the method's choices were made, with small seeds; nothing is reported on them."""
-MEASURED_ON = (
     World("smooth", memory=0.3, common=0.12, yearly=0.4),
     World("heavy tails and zeros", heavy=0.4, zeros=0.25, memory=0.6, common=0.15),
     World("December", december=0.6, heavy=0.2, memory=0.4, yearly=0.1),
     World("December, seen once", years=1.1, december=0.6, heavy=0.2, memory=0.4),
     World("two windows, three quarters of a year", years=0.75, windows=2, heavy=0.4),
     World("six windows, strong dependence", windows=6, heavy=0.2, memory=0.8, common=0.15),
+)
+"""Where the method's choices were made, with other seeds; nothing is reported on them."""
+MEASURED_ON = (
+    World("smooth", memory=0.4, common=0.08, yearly=0.3),
+    World("strong yearly season", yearly=0.5, memory=0.2),
+    World("heavy tails and zeros", heavy=0.6, zeros=0.1),
+    World("December", december=1.0, heavy=0.25, memory=0.3),
+    World("December, seen once", years=1.2, december=0.5, heavy=0.3),
+    World("two windows, half a year of history", years=0.5, windows=2, heavy=0.3, memory=0.4),
+    World("six windows, strong dependence", windows=6, heavy=0.3, memory=0.85, common=0.12),
 )
 _FAULTS = (
     ("forecasts 1.5 times", Fault(60, factor=1.5)),
@@ -37,7 +44,7 @@ _FAULTS = (
 )
 _ALERTS = ("error", "bias", "coverage", "estimate")
 _ROLLBACKS = ("error", "bias")
-_SEED = 20_000_000
+_SEED = 50_000_000
 
 
 def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -51,7 +58,7 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
         rows.append(rate_row("healthy years in which a rollback is weighed", world.name, rollbacks, runs))
         claims.append(at_most(f"live_{_slug(world)}", f"false alerts a year: {world.name}", alerts, runs, BUDGET))
     for name, fault in _FAULTS:
-        for world in (MEASURED_ON[0], MEASURED_ON[1]):
+        for world in (MEASURED_ON[0], MEASURED_ON[2]):
             delays, early = _found(world, fault, max(20, runs // 4))
             count = len(delays) + early
             found = [each for each in delays if each is not None]

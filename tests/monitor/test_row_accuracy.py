@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from everloop.monitor.row_accuracy import measure_rows, watch_rows
+from everloop.monitor.row_accuracy import RowWatch, daily_levels, measure_rows, watch_rows
 from everloop.stats.row_scores import ClassificationScores, RegressionScores
 
 START = datetime(2024, 1, 1, 9, tzinfo=UTC)
@@ -41,6 +41,10 @@ def frame(**columns: Any) -> pl.DataFrame:
     return pl.DataFrame(blank | columns, schema_overrides=schema)
 
 
+def watched(told: pl.DataFrame, until: date) -> list[RowWatch]:
+    return watch_rows(daily_levels(told, until=until), alarms_per_year=0.05)
+
+
 def test_a_regression_is_scored_where_the_truth_is_known() -> None:
     told = frame(at=[START] * 3, predicted=[1.0, 2.0, 3.0], value=[1.5, 2.0, None])
     (found,) = measure_rows(told)
@@ -66,19 +70,19 @@ def test_a_classification_is_scored_by_labels_and_by_probabilities() -> None:
 
 def test_its_range_is_learnt_from_four_weeks_and_said_to_be() -> None:
     until = date(2025, 1, 1)
-    early = watch_rows(rows(20, 1), until=until, alarms_per_year=0.05)
+    early = watched(rows(20, 1), until)
     assert [each.verdict for each in early] == ["cannot tell", "cannot tell"]
     assert "20 of 28 days" in early[0].evidence.reason
-    later = watch_rows(rows(90, 1), until=until, alarms_per_year=0.05)
+    later = watched(rows(90, 1), until)
     assert [each.verdict for each in later] == ["within", "within"]
     assert later[0].days == 62
     assert "bad from the start" in later[0].evidence.warnings[0]
-    part = watch_rows(rows(90, 1), until=date(2024, 3, 1), alarms_per_year=0.05)
+    part = watched(rows(90, 1), date(2024, 3, 1))
     assert part[0].days == 60 - 28, "days that are not over are not judged"
 
 
 def test_a_model_that_gets_worse_is_said_and_since_when() -> None:
-    error = watch_rows(rows(120, 2, worse_from=60, factor=2.5), until=date(2025, 1, 1), alarms_per_year=0.05)[0]
+    error = watched(rows(120, 2, worse_from=60, factor=2.5), date(2025, 1, 1))[0]
     assert error.verdict == "above"
     assert error.evidence.verdict == "left"
     since = date.fromisoformat(error.evidence.reason[-10:])
@@ -89,6 +93,6 @@ def test_healthy_years_alarm_no_more_often_than_allowed() -> None:
     runs = 60
     alarms = 0
     for seed in range(runs):
-        found = watch_rows(rows(393, 1000 + seed, each=12), until=date(2026, 1, 1), alarms_per_year=0.05)
+        found = watched(rows(393, 1000 + seed, each=12), date(2026, 1, 1))
         alarms += any(each.verdict in ("above", "below") for each in found)
     assert binomtest(alarms, runs).proportion_ci(0.99).low <= 0.05

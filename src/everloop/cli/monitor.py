@@ -10,6 +10,7 @@ import typer
 
 from everloop.cli.monitor_drift import accept, show_drift
 from everloop.cli.monitor_live import draw_live
+from everloop.cli.monitor_rows import show_rows
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import number, percent, print_json, print_record, print_table, say
 from everloop.core.clock import SystemClock
@@ -48,6 +49,9 @@ def command(
             return
         if release == "drift":
             show_drift(found, store, release=of or "champion", now=now, as_json=as_json)
+            return
+        if found.settings.project.task != "forecasting":
+            show_rows(found, store, release=release, now=now, as_json=as_json)
             return
         report = look(found, store, release=release, now=now)
         watch = watch_live(found, store, release=report.release.digest, now=now)

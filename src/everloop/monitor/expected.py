@@ -39,8 +39,6 @@ KINDS: dict[str, tuple[int, ...]] = {"error": (1,), "bias": (1, -1), "coverage":
 _SETTLED = 0.9
 _TRADE = 0.05
 _RECENT = 28
-_NEAR = 2.0
-"""A level that lies barely beyond an end takes longer than a year to be told, so twice as many may lie there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def threshold(expected: Expected, alarms_per_year: float) -> float:
 
 def tested_confidence(expected: Expected, alarms_per_year: float) -> float:
     """The confidence of the ends that are tested: never less than that of the range shown."""
-    return max(CONFIDENCE, 1 - _NEAR * alarms_per_year / count_ends(expected))
+    return max(CONFIDENCE, 1 - alarms_per_year / count_ends(expected))
 
 
 def settled_days(days: LiveDays, bucket: BucketRange, place: int, *, present: int) -> tuple[Flags, Flags]:

@@ -7,7 +7,7 @@ four weeks with truth, and it is held to that from then on. A model that was bad
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
@@ -26,7 +26,7 @@ from everloop.stats.row_scores import (
     regress,
 )
 
-__all__ = ["OutputAccuracy", "RowWatch", "measure_rows", "watch_rows"]
+__all__ = ["OutputAccuracy", "RowWatch", "daily_levels", "measure_rows", "watch_rows"]
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +36,7 @@ _LEAST_ROWS = 10
 _CONFIDENCE = 0.975
 _YEAR = 365.25
 _FLOOR = 1e-6
+_SIDES: dict[str, tuple[int, ...]] = {"error": (1,), "bias": (1, -1), "log_loss": (1,), "mistakes": (1,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,43 +99,66 @@ def measure_rows(frame: pl.DataFrame, classes: Sequence[Any] = ()) -> list[Outpu
     return found
 
 
-def watch_rows(
-    frame: pl.DataFrame, *, until: date, alarms_per_year: float, classes: Sequence[Any] = ()
-) -> list[RowWatch]:
-    """Each kind of level of one output against the range of its first four weeks.
+def daily_levels(frame: pl.DataFrame, *, until: date, classes: Sequence[Any] = ()) -> dict[date, dict[str, float]]:
+    """The level of each day with enough truth, by kind.
 
     Args:
         frame: the rows of one output beside their truth, as :func:`measure_rows` takes them.
         until: days from this one on are not over.
-        alarms_per_year: how many false alarms a year all kinds and ends together may give.
         classes: what the probabilities stand for; empty for a regression.
     """
     days, levels = _daily(_known(frame, classes), until, classes)
-    sides = {"error": (1,), "bias": (1, -1), "log_loss": (1,), "mistakes": (1,)}
-    ends = sum(len(sides[kind]) for kind in levels)
-    return [_watch(kind, days, values, sides[kind], ends, alarms_per_year) for kind, values in levels.items()]
+    return {day: {kind: float(values[place]) for kind, values in levels.items()} for place, day in enumerate(days)}
+
+
+def watch_rows(levels: Mapping[date, Mapping[str, float]], *, alarms_per_year: float) -> list[RowWatch]:
+    """Each kind of level of one output against the range of its first four weeks.
+
+    Args:
+        levels: those of :func:`daily_levels`, since the release went live.
+        alarms_per_year: how many false alarms a year all kinds and ends together may give.
+    """
+    days = sorted(levels)
+    kinds = [kind for kind in _SIDES if any(kind in levels[day] for day in days)]
+    ends = sum(len(_SIDES[kind]) for kind in kinds)
+    found = []
+    for kind in kinds:
+        when = [day for day in days if kind in levels[day]]
+        values = np.array([levels[day][kind] for day in when])
+        found.append(_watch(kind, when, values, _SIDES[kind], ends, alarms_per_year))
+    return found
 
 
 def _known(frame: pl.DataFrame, classes: Sequence[Any]) -> pl.DataFrame:
+    """The rows whose truth is known and can be scored."""
     if not classes:
         return frame.filter(pl.col("value").is_not_null() & pl.col("predicted").is_not_null())
-    names = [str(each) for each in classes]
-    return frame.filter(pl.col("label").is_in(names))
+    return frame.filter(pl.Series(_codes(frame, "label", "value", classes) >= 0, dtype=pl.Boolean))
+
+
+def _codes(frame: pl.DataFrame, text: str, number: str, classes: Sequence[Any]) -> NDArray[np.int64]:
+    """The number of the class that each row's text, or else its number, stands for; -1 for none."""
+    by_text = {str(each): place for place, each in enumerate(classes)}
+    by_number = {float(each): place for place, each in enumerate(classes) if isinstance(each, bool | int | float)}
+    return np.array(
+        [
+            by_text.get(word, -1) if word is not None else by_number.get(value, -1)
+            for word, value in zip(frame[text].to_list(), frame[number].to_list(), strict=True)
+        ],
+        dtype=np.int64,
+    )
 
 
 def _coded(rows: pl.DataFrame, classes: Sequence[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats | None]:
     """The numbers of the classes that were answered and true, and the probabilities where every row has them."""
-    number = {str(each): place for place, each in enumerate(classes)}
-    truth = np.array([number[each] for each in rows["label"]], dtype=np.int64)
-    scores = rows["scores"]
-    probabilities = None
-    if len(rows) and all(each is not None and len(each) == len(classes) for each in scores):
-        probabilities = np.array([list(each) for each in scores], dtype=np.float64)
-    labels = rows["predicted_label"]
-    answer = np.array([number.get(each, -1) if each is not None else -1 for each in labels], dtype=np.int64)
-    if probabilities is not None and labels.null_count() == len(rows):
-        answer = probabilities.argmax(axis=1)
-    return answer, truth, probabilities
+    truth = _codes(rows, "label", "value", classes)
+    answer = _codes(rows, "predicted_label", "predicted", classes)
+    scores = rows["scores"].to_list()
+    if not scores or any(each is None or len(each) != len(classes) for each in scores):
+        return answer, truth, None
+    probabilities = np.array(scores, dtype=np.float64)
+    is_silent = (rows["predicted_label"].is_null() & rows["predicted"].is_null()).to_numpy()
+    return np.where(is_silent, probabilities.argmax(axis=1), answer), truth, probabilities
 
 
 def _daily(rows: pl.DataFrame, until: date, classes: Sequence[Any]) -> tuple[list[date], dict[str, Floats]]:
@@ -175,7 +199,7 @@ def _watch(
         )
     later, when = values[learnt:], days[learnt:]
     limit = math.log(_YEAR * ends / alarms_per_year)
-    confidence = max(_CONFIDENCE, 1 - 2 * alarms_per_year / ends)
+    confidence = max(_CONFIDENCE, 1 - alarms_per_year / ends)
     deviation = running_deviation(later, span.deviation)
     verdict, reason = "within", f"over {len(later)} days it has not surely left the range of its first four weeks"
     for side in sides:
