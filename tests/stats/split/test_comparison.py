@@ -59,6 +59,16 @@ def test_a_release_that_always_fails_is_stopped_on_the_first_day() -> None:
     assert compare_arms(sales, [guard], arm, NAMES, rule=RULE, mismatch="p 0.001").verdict == "stop"
 
 
+def test_many_units_are_compared_and_few_are_warned_of() -> None:
+    metric, arm = even(3_000, 8, lift=0.1)
+    found = compare_arms(metric, [], arm, NAMES, rule=RULE)
+    assert (found.verdict, "normal paths" in found.overall.method) == ("promote", True)
+    for units, words in ((6, "can be dealt in 20 ways only"), (12, "an arm has 6 units")):
+        metric, arm = even(units, 8)
+        found = compare_arms(metric, [], arm, NAMES, rule=RULE)
+        assert any(words in warning for warning in found.overall.warnings)
+
+
 def test_a_guardrail_that_needs_no_truth_does_not_wait_for_it() -> None:
     rng = np.random.default_rng(7)
     arm = deal(rng, 120, (0.9, 0.1))

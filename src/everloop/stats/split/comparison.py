@@ -169,8 +169,8 @@ def compare_arms(
 def _warnings(sizes: NDArray[np.int64], rule: SplitRule, primary: UnitMetric) -> tuple[str, ...]:
     found = []
     fewest = int(sizes.min()) if len(sizes) else 0
-    ways = math.comb(int(sizes.sum()), fewest) if fewest else 1
-    if ways * rule.alpha < 2:
+    ways = math.comb(int(sizes.sum()), fewest)
+    if ways < 2 / rule.alpha:
         found.append(
             f"{int(sizes.sum())} units can be dealt in {ways} ways only: too few for any verdict at this alpha"
         )
