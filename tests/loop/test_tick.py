@@ -164,6 +164,24 @@ def test_a_prediction_is_traced_and_repeated(kiosk: Kiosk) -> None:
         trace_prediction(project, store, "nothing")
 
 
+def test_a_trace_shows_what_came_of_the_prediction(kiosk: Kiosk) -> None:
+    context, clock = kiosk
+    tick(context)
+    first = batch_id(context.store)
+    before = trace_prediction(context.project, context.store, first).truth
+    assert (before.known, before.expected) == (0, 6 * 7)
+    clock.advance(timedelta(days=1))
+    tick(context)
+    told = Outcome("o1", clock.now(), None, "north/tea", at(101, 0), 77.0, "test")
+    with context.store.write() as tx:
+        add_outcomes(tx, [told])
+    truth = trace_prediction(context.project, context.store, first).to_dict()["outcomes"]
+    assert truth["known"] == 7  # a day of six series came in with the data, and one value was told ahead
+    assert {"series": "north/tea", "time": at(101, 0).isoformat()[:19] + "Z", "actual": 77.0} in [
+        {name: value for name, value in case.items() if name != "predicted"} for case in truth["cases"]
+    ]
+
+
 def test_without_its_inputs_a_prediction_is_traced_but_not_repeated_or_judged(kiosk: Kiosk) -> None:
     from everloop.store.schema import predictions
 

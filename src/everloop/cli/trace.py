@@ -13,6 +13,7 @@ from everloop.core.digest import canonical_json
 from everloop.loop.trace import Trace, repeat_prediction, trace_prediction
 
 _SHOWN = 160
+_CASES = 3
 
 
 def command(
@@ -22,7 +23,7 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """From one prediction back to its release, run, git commit, data version, environment and inputs.
+    """From one prediction back to its release, run, git commit, data version, environment, inputs, and what came of it.
 
     With --repeat it is computed again from those; the exit status is 1 where the numbers are not equal bit for bit.
 
@@ -62,6 +63,7 @@ def _lines(trace: Trace) -> dict[str, str]:
         f"lock {record['environment']['lock'][:12]}, {record['environment']['platform']}",
         "request": request if len(request) <= _SHOWN else request[:_SHOWN] + " ...",
         "answer": _answer(record["answer"]),
+        "outcomes": _outcomes(record["outcomes"]),
     }
 
 
@@ -73,6 +75,29 @@ def _answer(answer: dict[str, Any]) -> str:
     return f"{answer['series']} series, {answer['steps']} steps, {days}" + "".join(
         f"; {note}" for note in answer["notes"]
     )
+
+
+def _outcomes(truth: dict[str, Any]) -> str:
+    """What is known of it, in a line: how much, and the first cases."""
+    text = f"{truth['known']} of {truth['expected']} known"
+    if truth["hindsight"]:
+        text += f", {truth['hindsight']} were known beforehand"
+    return "; ".join([text, *map(_case, truth["cases"][:_CASES])]) + (" ..." if truth["known"] > _CASES else "")
+
+
+def _case(case: dict[str, Any]) -> str:
+    said = case["predicted"]
+    if "row" in case:
+        value = next(iter(said.values()))
+        earlier = f" (before: {', '.join(map(_short, case['earlier']))})" if case["earlier"] else ""
+        return f"row {case['row']}: said {_short(value)}, was {_short(case['actual'])}{earlier}"
+    return (
+        f"{case['series']} {case['time'].removesuffix('T00:00:00Z')}: said {_short(said)}, was {_short(case['actual'])}"
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _trained_on(record: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from everloop.core.errors import NotFoundError
 from everloop.core.project import Project
 from everloop.data.table import head
 from everloop.improve.refresh import LoadedReleases, make_state
+from everloop.loop.trace_truth import TracedTruth, truth_of
 from everloop.release.bundle import open_release
 from everloop.release.manifest import Manifest
 from everloop.serve.repeating import Values, are_equal, numbers_of, repeat, stored_values
@@ -32,12 +33,14 @@ class Trace:
         values: its numbers.
         manifest: its release's manifest: run, code, environment, training data.
         state: what it was served from; ``None`` for the release as it was fitted.
+        truth: what is known by now of what it spoke of.
     """
 
     prediction: Prediction
     values: Values
     manifest: Manifest
     state: StateRow | None
+    truth: TracedTruth
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as JSON values."""
@@ -73,6 +76,7 @@ class Trace:
             "seed": provenance.seed,
             "request": msgspec.json.decode(self.prediction.request or b"null"),
             "answer": _answer_of(self),
+            "outcomes": self.truth.to_dict(),
         }
 
 
@@ -105,8 +109,9 @@ def trace_prediction(project: Project, store: Store, identifier: str) -> Trace:
     with store.read() as tx:
         prediction = find_prediction(tx, identifier)
         state = find_state(tx, prediction.state) if prediction.state else None
+        truth = truth_of(project, tx, prediction)
     release = open_release(project.releases / prediction.release, digest=prediction.release)
-    return Trace(prediction, stored_values(prediction), release.manifest, state)
+    return Trace(prediction, stored_values(prediction), release.manifest, state, truth)
 
 
 def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetition:

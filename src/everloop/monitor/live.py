@@ -21,7 +21,7 @@ from everloop.store.deployments import ReleaseRow, find_release
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction, outcomes_since, predictions_reaching
 
-__all__ = ["LiveReport", "expected_by_step", "joined_since", "look"]
+__all__ = ["LiveReport", "expected_by_step", "joined_since", "look", "truth_since"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,17 @@ def joined_since(
     What-ifs are left out: nobody will see what would have been. So are answers whose inputs were not kept, since
     nobody knows what they were about; the daily batches always keep theirs.
     """
+    truth = truth_since(project, connection, since=since)
+    said = predictions_reaching(connection, since, releases=releases)
+    ahead = frozenset(project.settings.data.known_ahead)
+    return join((each for each in said if not _is_what_if(each, ahead)), truth)
+
+
+def truth_since(project: Project, connection: Connection, *, since: datetime) -> Truth:
+    """What is known now of instants at or after ``since``: the table, and over it what was told."""
     frequency = Frequency.parse(project.settings.data.frequency)
     table = read_truth(project, since=since)
-    truth = Truth.build(
+    return Truth.build(
         frequency,
         series=table["series"].to_numpy().astype(object),
         times_us=_micros(table["time"]),
@@ -85,9 +93,6 @@ def joined_since(
         known_us=_micros(table["known_at"]),
         outcomes=outcomes_since(connection, since.astimezone(UTC)),
     )
-    said = predictions_reaching(connection, since, releases=releases)
-    ahead = frozenset(project.settings.data.known_ahead)
-    return join((each for each in said if not _is_what_if(each, ahead)), truth)
 
 
 def expected_by_step(release: ReleaseRow) -> dict[int, float]:
