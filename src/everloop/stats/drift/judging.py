@@ -209,8 +209,9 @@ def gather(reference: Reference, watched: Watched, jumps: Floats, threshold: flo
             scores[:, places] = np.where(_matters(watched, places) | np.isnan(here), here, 0.0)
         elif kind == "unseen":
             scores[:, places] = np.where(np.isnan(scores[:, places]), np.nan, 0.0)
-    # the scores have mean zero over the reference by construction; how far that is from their true mean, nobody knows
-    allowed = _UNCERTAIN / np.sqrt(np.maximum(usual.number, 1))
+    # the scores have mean zero over the reference by construction; how far that is from their true mean, nobody knows,
+    # and a mean that wandered before may do so again
+    allowed = _UNCERTAIN / np.sqrt(np.maximum(usual.number, 1)) + usual.wander
     return detect(
         scores,
         steps=step_responses(reference.lags, reference.period_days),

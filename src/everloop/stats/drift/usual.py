@@ -15,6 +15,8 @@ __all__ = ["Usual"]
 Floats = NDArray[np.float64]
 
 _BANDWIDTH = 14
+_STRETCH = 60
+_LEAST_STRETCH = 7
 _CAUTION = 0.25
 _TAIL_SHARE = 0.1
 _HEAVIEST = 0.5
@@ -31,6 +33,7 @@ class Usual:
         sd: their standard deviation.
         spread: the standard deviation of what season and level left, before the autoregression.
         temper: the long-run variance of the scores over their variance, at least 1.
+        wander: how far the scores' mean wanders from one stretch of two months to the next, beyond chance.
         largest: the largest absolute error.
         edge: the absolute error that a tenth exceeds.
         scale: of the generalised Pareto distribution of what exceeds the edge.
@@ -42,6 +45,7 @@ class Usual:
     sd: Floats
     spread: Floats
     temper: Floats
+    wander: Floats
     largest: Floats
     edge: Floats
     scale: Floats
@@ -55,10 +59,12 @@ class Usual:
         sd = _deviation(errors, number)
         size = np.abs(errors)
         largest = np.where(number > 0, np.where(np.isfinite(size), size, 0.0).max(axis=0, initial=0.0), 0.0)
-        plain = cls(in_order, number, sd, _deviation(left, number), *(np.zeros(len(sd)) for _ in range(5)))
-        temper = _long_run(plain.scores(errors))
+        plain = cls(in_order, number, sd, _deviation(left, number), *(np.zeros(len(sd)) for _ in range(6)))
+        scores = plain.scores(errors)
+        temper = _long_run(scores)
+        wander = _wander(scores / np.sqrt(temper))
         edge, scale, shape = _tails(size, number)
-        return cls(in_order, number, sd, plain.spread, temper, largest, edge, scale, shape)
+        return cls(in_order, number, sd, plain.spread, temper, wander, largest, edge, scale, shape)
 
     def scores(self, errors: Floats) -> Floats:
         """Errors as conformal normal scores: the normal quantile of their rank among the usual ones.
@@ -108,7 +114,7 @@ class Usual:
         return cls(errors=errors, **rest)
 
 
-_BY_STREAM = ("number", "sd", "spread", "temper", "largest", "edge", "scale", "shape")
+_BY_STREAM = ("number", "sd", "spread", "temper", "wander", "largest", "edge", "scale", "shape")
 
 
 def _deviation(values: Floats, number: NDArray[np.int64]) -> Floats:
@@ -135,6 +141,18 @@ def _long_run(scores: Floats) -> Floats:
     error = np.sqrt(4 / 3 * lags / number)
     temper: Floats = np.maximum(ratio, 1.0) * (1 + _CAUTION * error)
     return temper
+
+
+def _wander(scores: Floats) -> Floats:
+    """The deviation of the means of stretches of scores of variance one, less what chance alone gives them."""
+    length = max(min(_STRETCH, len(scores) // 6), _LEAST_STRETCH)
+    number = len(scores) // length
+    if number < 2:
+        return np.zeros(scores.shape[1])
+    newest = np.nan_to_num(scores[len(scores) - number * length :])
+    means = newest.reshape(number, length, -1).mean(axis=1)
+    wander: Floats = np.sqrt(np.maximum((means**2).mean(axis=0) - 1 / length, 0.0))
+    return wander
 
 
 def _tails(size: Floats, number: NDArray[np.int64]) -> tuple[Floats, Floats, Floats]:
