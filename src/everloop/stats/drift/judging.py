@@ -26,6 +26,7 @@ _FALSE_NAMES = 0.1
 _YEAR_DAYS = 365.25
 _LEARNING_DAYS = 28
 _UNCERTAIN = 2.0
+_UNCERTAIN_BIAS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,8 +211,10 @@ def gather(reference: Reference, watched: Watched, jumps: Floats, threshold: flo
         elif kind == "unseen":
             scores[:, places] = np.where(np.isnan(scores[:, places]), np.nan, 0.0)
     # the scores have mean zero over the reference by construction; how far that is from their true mean, nobody knows,
-    # and a mean that wandered before may do so again
-    allowed = _UNCERTAIN / np.sqrt(np.maximum(usual.number, 1)) + usual.wander
+    # and a mean that wandered before may do so again; of a bias no season had to be learnt
+    is_bias = np.array([kind == "bias" for kind in reference.kinds], dtype=bool)
+    uncertain = np.where(is_bias, _UNCERTAIN_BIAS, _UNCERTAIN)
+    allowed = uncertain / np.sqrt(np.maximum(usual.number, 1)) + usual.wander
     return detect(
         scores,
         steps=step_responses(reference.lags, reference.period_days),
