@@ -26,9 +26,6 @@ DEVELOPED_ON = (
     World("December, seen once", years=1.1, december=0.6, heavy=0.2, memory=0.4),
     World("two windows, three quarters of a year", years=0.75, windows=2, heavy=0.4),
     World("six windows, strong dependence", windows=6, heavy=0.2, memory=0.8, common=0.15),
-)
-"""Where the method's choices were made, with other seeds; nothing is reported on them."""
-MEASURED_ON = (
     World("smooth", memory=0.4, common=0.08, yearly=0.3),
     World("strong yearly season", yearly=0.5, memory=0.2),
     World("heavy tails and zeros", heavy=0.6, zeros=0.1),
@@ -37,6 +34,16 @@ MEASURED_ON = (
     World("two windows, half a year of history", years=0.5, windows=2, heavy=0.3, memory=0.4),
     World("six windows, strong dependence", windows=6, heavy=0.3, memory=0.85, common=0.12),
 )
+"""Where the method's choices were made, with other seeds; nothing is reported on them."""
+MEASURED_ON = (
+    World("smooth", memory=0.2, common=0.1, yearly=0.25),
+    World("strong yearly season", yearly=0.6, memory=0.4, common=0.08),
+    World("heavy tails and zeros", heavy=0.55, zeros=0.2, memory=0.3),
+    World("December", december=0.9, heavy=0.2, memory=0.6),
+    World("December, seen once", years=1.3, december=0.7, heavy=0.25, memory=0.2),
+    World("two windows, half a year of history", years=0.55, windows=2, heavy=0.25, memory=0.6),
+    World("six windows, strong dependence", windows=6, heavy=0.25, memory=0.9, common=0.1),
+)
 _FAULTS = (
     ("forecasts 1.5 times", Fault(60, factor=1.5)),
     ("forecasts 1.2 times", Fault(60, factor=1.2)),
@@ -44,7 +51,7 @@ _FAULTS = (
 )
 _ALERTS = ("error", "bias", "coverage", "estimate")
 _ROLLBACKS = ("error", "bias")
-_SEED = 50_000_000
+_SEED = 80_000_000
 
 
 def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
+from everloop.cli.monitor_live import draw_live
 from everloop.core.clock import ManualClock
 from everloop.core.project import Project
 from everloop.improve.retraining import retrain
@@ -86,7 +87,9 @@ def world(make_kiosk: Callable[..., Project]) -> Iterator[World]:
     made.store.close()
 
 
-def test_a_model_that_goes_bad_weeks_after_it_came_is_rolled_back_once(world: World) -> None:
+def test_a_model_that_goes_bad_weeks_after_it_came_is_rolled_back_once(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert world.first != world.second
     world.walk(_ROTS)
     assert world.champion == world.second, "it is healthy so far"
@@ -101,6 +104,10 @@ def test_a_model_that_goes_bad_weeks_after_it_came_is_rolled_back_once(world: Wo
     bias = next(row for row in world.watch().rows if row.kind == "bias")
     assert bias.verdict == "above"
     assert bias.since is not None
+    draw_live(world.watch(), [])
+    shown = capsys.readouterr().out
+    assert f"above since {bias.since}" in shown
+    assert "estimated WAPE" in shown
     assert abs((date.fromisoformat(bias.since) - at(_ROTS).date()).days) <= 7
     world.context.project = world.automatic
     world.walk(_END)

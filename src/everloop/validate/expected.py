@@ -38,6 +38,7 @@ CONFIDENCE = 0.975
 _SCALE_TO_COVERAGE = 0.45
 """How much the coverage of an 80 % interval of a normal error falls as the error's logarithm rises: 2 z phi(z)."""
 _FLOOR = 1e-3
+_AVERAGED = 4
 _DAY_US = 86_400_000_000
 
 
@@ -154,17 +155,20 @@ def expected_ranges(backtest: Backtest, panel: Panel) -> Expected:
     # live levels are judged over four weeks, or over a window where that is longer
     length = max(2, horizon // steps, round(yearly * 28 / 365.25))
     level = min(backtest.levels) if backtest.levels else None
-    first = learn_history(panel, lag=_lag(season, edges[0][1]), steps=steps, window=length)
+    first = _history(panel, season, edges[0][1], steps, length)
     buckets = []
     for low, high in edges:
-        history = learn_history(panel, lag=_lag(season, high), steps=steps, window=length, season=first)
+        history = _history(panel, season, high, steps, length, first)
         folds = [_sums(fold, frequency, steps, low, high, level) for fold in backtest.folds]
         buckets.append(_bucket(folds, backtest, history, (low, high), length))
     return Expected(tuple(buckets), first.error.months, first.scale.months, first.season, level, steps, yearly)
 
 
-def _lag(season: int, last: int) -> int:
-    return season * -(-last // season)
+def _history(panel: Panel, season: int, last: int, steps: int, length: int, months: History | None = None) -> History:
+    """What the naive tells of a group of steps; a forecaster may average up to four seasons."""
+    lag = season * -(-last // season)
+    slow = lag + (_AVERAGED - 1) * season if season <= 7 * steps else lag
+    return learn_history(panel, lag=lag, slow=slow, steps=steps, window=length, season=months)
 
 
 def _edges(horizon: int, season: int) -> list[tuple[int, int]]:

@@ -61,24 +61,28 @@ class History:
     inflation: float = 0.0
 
 
-def learn_history(panel: Panel, *, lag: int, steps: int, window: int, season: History | None = None) -> History:
+def learn_history(
+    panel: Panel, *, lag: int, slow: int, steps: int, window: int, season: History | None = None
+) -> History:
     """What a seasonal naive of some lag would have done all along.
 
     Args:
         panel: the history.
         lag: the lag, in steps.
+        slow: the lag of a forecaster that averages several seasons, in steps. It follows a season of the sales later
+            than the naive does, so its bias differs more from window to window; the bias is learnt from it.
         steps: how many steps make one observation.
         window: how many observations make a window.
         season: takes the months' factors from here; ``None`` learns them.
     """
-    first, absolute, signed, actual = _naive_sums(panel, lag, steps)
+    first, absolute, _, actual = _naive_sums(panel, lag, steps)
     typical = float(np.median(actual[actual > 0])) if (actual > 0).any() else 0.0
     usable = actual > 0.05 * typical
     safe = np.where(usable, actual, 1.0)
     error = np.where(usable, np.log(np.maximum(absolute / safe, _FLOOR)), np.nan)
     scale = np.where(usable, np.log(np.maximum(absolute, _FLOOR * typical or 1.0)), np.nan)
-    bias = np.where(usable, signed / safe, np.nan)
-    dates = panel.frequency.times((first + np.arange(len(actual))) * steps).astype("M8[M]").astype(np.int64)
+    bias, bias_dates = _slow_bias(panel, slow, steps, 0.05 * typical)
+    dates = _dates(panel, first, len(actual), steps)
     years = _years(error, dates)
     learnt = season or History(
         error=Spread(_months(error, dates, years)), scale=Spread(_months(scale, dates, years)), season=_words(years)
@@ -92,11 +96,24 @@ def learn_history(panel: Panel, *, lag: int, steps: int, window: int, season: Hi
     return History(
         error=_spread(error, dates, learnt.error.months, window, spent),
         scale=_spread(scale, dates, learnt.scale.months, window, spent),
-        bias=_spread(bias, dates, {}, window, 1.0),
+        bias=_spread(bias, bias_dates, {}, window, 1.0),
         season=learnt.season,
         freedom=min(float(left), _MOST_FREEDOM),
         inflation=1 / years if learnt.error.months and years else 0.0,
     )
+
+
+def _slow_bias(panel: Panel, lag: int, steps: int, least: float) -> tuple[Floats, NDArray[np.int64]]:
+    """The bias by observation of a naive of some lag, and the month of each."""
+    first, _, signed, actual = _naive_sums(panel, lag, steps)
+    usable = actual > least
+    bias = np.divide(signed, actual, out=np.full(len(actual), np.nan), where=usable)
+    return bias, _dates(panel, first, len(actual), steps)
+
+
+def _dates(panel: Panel, first: int, size: int, steps: int) -> NDArray[np.int64]:
+    """The month of each observation, counted from 1970."""
+    return panel.frequency.times((first + np.arange(size)) * steps).astype("M8[M]").astype(np.int64)
 
 
 def _spread(values: Floats, dates: NDArray[np.int64], months: dict[str, float], window: int, spent: float) -> Spread:
