@@ -143,6 +143,21 @@ def test_too_little_history_is_said_and_weeks_have_a_weekday_season() -> None:
     assert learn(days[:600], values[:600, :3], ["value"] * 3).season == "weekday and year"
 
 
+def test_a_stream_with_a_shorter_past_learns_from_that_alone() -> None:
+    rng = np.random.default_rng(6)
+    days = np.arange(FIRST, FIRST + HISTORY + 120)
+    values = rng.normal(size=(len(days), 3))
+    values[: HISTORY - 90, 1:] = np.nan
+    values[:, 1:] += 40 + 3 * ((days + 3) % 7 == 5)[:, None]
+    reference = learn(days[:HISTORY], values[:HISTORY], ["value", "value", "error"])
+    found = judge(reference, days[HISTORY:], values[HISTORY:])
+    assert found.is_judged.all()
+    assert found.first_alarm is None
+    assert np.abs(found.watched.usual[:, 1:] - 40 - 3 * ((days[HISTORY:] + 3) % 7 == 5)[:, None]).max() < 1.2
+    values[HISTORY + 60 :, 2] += 3
+    assert judge(reference, days[HISTORY:], values[HISTORY:]).is_alarm.tolist() == [False, False, True]
+
+
 def test_weekly_periods_work() -> None:
     weeks = np.arange(FIRST, FIRST + 7 * 160, 7)
     values = np.random.default_rng(4).normal(size=(160, 5))

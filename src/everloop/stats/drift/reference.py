@@ -45,7 +45,8 @@ class Reference:
         kinds: of each stream, one of :data:`KINDS`.
         period_days: how many days a period has.
         last_day: the first day of the newest period that was learnt from, days since 1970.
-        season: ``"weekday and year"``, ``"weekday"`` or ``"none"``.
+        season: ``"weekday and year"``, ``"weekday"`` or ``"none"``: the most that was learnt of any stream. A stream
+            with a shorter past of its own has less.
         known: how many periods each stream was known for, shape ``(m,)``.
         coefficients: of the season, shape ``(k, m)``.
         lags: the autoregression's coefficients at its lags, shape ``(3, m)``.
@@ -183,12 +184,13 @@ def learn(
     full_days, full = grid(days, values, first, last, period_days)
     extra = None if regressors is None else np.nan_to_num(grid(days, regressors, first, last, period_days)[1])
     design = season_columns(full_days, season, period_days=period_days, regressors=extra)
-    masks = np.stack([_used(kind, design.shape[1], season, period_days) for kind in kinds], axis=1)
-    everything = np.ones(len(full), dtype=bool)
-    coefficients = _fit_masked(design, full, everything, masks)
-    left = np.full_like(full, np.nan)
-    for block in blocks(len(full)):
-        left[block] = full[block] - design[block] @ _fit_masked(design, full, ~block, masks)
+    spans = _spans(full)
+    seasons = [season_of((stop - start) * period_days, period_days) for start, stop in spans.tolist()]
+    masks = np.stack(
+        [_used(kind, design.shape[1], own, period_days) for kind, own in zip(kinds, seasons, strict=True)], axis=1
+    )
+    coefficients = _fit_masked(design, full, np.ones(len(full), dtype=bool), masks)
+    left = _out_of_fold(design, full, masks, spans)
     left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
     level = np.where(_pinned(kinds), 0.0, slow_level(left, left[:0], period_days))
     lags = autoregression(left - level, period_days)
@@ -217,15 +219,43 @@ def _pinned(kinds: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([kind in ("unseen", "bias", "error") for kind in kinds], dtype=bool)
 
 
+def _spans(values: Floats) -> NDArray[np.int64]:
+    """From which period up to which, exclusive, each stream is known, shape ``(m, 2)``."""
+    known = np.isfinite(values)
+    number = len(values)
+    some = known.any(axis=0)
+    start = np.where(some, known.argmax(axis=0), 0)
+    return np.stack([start, np.where(some, number - known[::-1].argmax(axis=0), 0)], axis=1)
+
+
 def _used(kind: str, columns: int, season: str, period_days: int) -> NDArray[np.bool_]:
-    """Which columns of the design a kind of stream is regressed on."""
-    used = np.ones(columns, dtype=bool)
+    """Which columns of the design a kind of stream is regressed on, by what its own past can teach."""
+    used = np.zeros(columns, dtype=bool)
+    weekdays = 7 if period_days == 1 else 1
     if kind in ("bias", "unseen"):
-        used[:] = False
-    if kind == "error":
-        # a release's errors are known for too short a time to learn more than their weekday
-        used[7 if season != "none" and period_days == 1 else 1 :] = False
+        return used
+    # a release's errors are known for too short a time to learn more than their weekday
+    if season == YEAR and kind != "error":
+        used[:] = True
+    elif season == "none":
+        used[0] = True
+    else:
+        used[: min(weekdays, columns)] = True
     return used
+
+
+def _out_of_fold(design: Floats, values: Floats, masks: NDArray[np.bool_], spans: NDArray[np.int64]) -> Floats:
+    """What a season that was fitted without them leaves of each block of a stream's own past."""
+    left = np.full_like(values, np.nan)
+    for start, stop in np.unique(spans, axis=0).tolist():
+        members = np.flatnonzero((spans == (start, stop)).all(axis=1))
+        if stop - start < 2:
+            continue
+        own, part = values[start:stop, members], design[start:stop]
+        for block in blocks(stop - start):
+            fitted = _fit_masked(part, own, ~block, masks[:, members])
+            left[np.ix_(start + np.flatnonzero(block), members)] = own[block] - part[block] @ fitted
+    return left
 
 
 def _fit_masked(design: Floats, values: Floats, rows: NDArray[np.bool_], masks: NDArray[np.bool_]) -> Floats:
