@@ -16,6 +16,8 @@ from everloop.cli.output import number, percent, print_json, print_record, print
 from everloop.core.clock import SystemClock
 from everloop.monitor.live import look
 from everloop.monitor.ranges import watch_live
+from everloop.serve.log.outage import local_alerts
+from everloop.serve.log.spool import spool_folder
 from everloop.store.alerts import open_alerts
 from everloop.store.events import list_events
 
@@ -56,7 +58,7 @@ def command(
         report = look(found, store, release=release, now=now)
         watch = watch_live(found, store, release=report.release.digest, now=now)
         with store.read() as tx:
-            alerts = open_alerts(tx)
+            alerts = open_alerts(tx) + local_alerts(spool_folder(found))
             rollbacks = list_events(tx, kinds=("rolled_back",), limit=1)
     accuracy = report.accuracy
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened, project_of
 from everloop.cli.output import percent, print_json, print_record, say
 from everloop.core.clock import SystemClock
 from everloop.core.errors import UnavailableError
@@ -15,6 +15,8 @@ from everloop.improve.retraining import LAST_TRAINING
 from everloop.improve.triggers import next_due
 from everloop.loop.lease import LEASE
 from everloop.serve.address import read_address
+from everloop.serve.log.outage import local_alerts
+from everloop.serve.log.spool import spool_folder
 from everloop.store.alerts import open_alerts
 from everloop.store.deployments import ReleaseRow, StateRow, find_release, in_role, latest_state
 from everloop.store.engine import Store
@@ -30,18 +32,20 @@ def command(project: ProjectOption = None, set_: SetOption = None, as_json: Json
 
     Example: everloop status --json
     """
-    with opened(project, set_) as (found, store):
-        record = collect(found, store)
+    try:
+        with opened(project, set_) as (found, store):
+            record = collect(found, store)
+    except UnavailableError:
+        if not as_json:  # the store is away: what its servers say of that stands beside their buffer
+            _say_alerts(_local_alerts(project_of(project, set_)))
+        raise
     if as_json:
         print_json(record)
         return
     print_record(
         {name: _line(value) for name, value in record.items() if name not in ("alerts", "next", "last_events")}
     )
-    for alert in record["alerts"]:
-        say(f"alert[{alert['code']}] since {alert['since']:%Y-%m-%d %H:%M}Z: {alert['message']}")
-        if alert["hint"]:
-            say(f"  hint: {alert['hint']}")
+    _say_alerts(record["alerts"])
     for event in record["last_events"]:
         say(f"{event['at']:%Y-%m-%d %H:%M}Z {event['kind']}: {event['message']}")
     say(f"next: {record['next']}")
@@ -58,7 +62,7 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
         trial = open_trial(tx)
         last = get_mark(tx, LAST_TRAINING)
         lease = find_lease(tx, LEASE)
-        alerts = [asdict(alert) for alert in open_alerts(tx)]
+        alerts = [asdict(alert) for alert in open_alerts(tx)] + _local_alerts(project)
         events = [asdict(event) for event in list_events(tx, limit=5)]
         facts = count_facts(tx)
     try:
@@ -87,6 +91,18 @@ def collect(project: Project, store: Store) -> dict[str, Any]:
     # a model of rows was trained elsewhere: there is no table, and nothing trains it here
     foreign = () if is_forecast else ("data", "last training", "next training")
     return {name: value for name, value in record.items() if name not in foreign}
+
+
+def _local_alerts(project: Project) -> list[dict[str, Any]]:
+    """What this machine's servers could not tell the store yet."""
+    return [asdict(alert) for alert in local_alerts(spool_folder(project))]
+
+
+def _say_alerts(alerts: list[dict[str, Any]]) -> None:
+    for alert in alerts:
+        say(f"alert[{alert['code']}] since {alert['since']:%Y-%m-%d %H:%M}Z: {alert['message']}")
+        if alert["hint"]:
+            say(f"  hint: {alert['hint']}")
 
 
 def _champion(row: ReleaseRow, state: StateRow | None, *, is_forecast: bool) -> dict[str, Any]:

@@ -21,8 +21,10 @@ from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.ids import new_id
 from everloop.core.project import Project, parse_settings
 from everloop.serve.log.log import PredictionLog
+from everloop.serve.log.outage import left_alerts, local_alerts
 from everloop.serve.log.records import record_of
 from everloop.serve.log.sinks import open_sink
+from everloop.serve.log.spool import spool_folder
 from everloop.store.engine import Store, open_store
 from everloop.store.events import list_events
 from everloop.store.facts import Prediction, find_prediction
@@ -168,6 +170,10 @@ def test_a_locked_store_costs_no_answer(make_stage: Maker, tmp_path: Path) -> No
             await stage.log.store(row)
         assert stage.seen.on_disk == 39
         assert len(stage.ids()) == 1
+        # who looks meanwhile sees it, though the store cannot hold it
+        await until(lambda: [each.code for each in local_alerts(spool_folder(stage.project))] == ["log_spooling"])
+        with left_alerts(spool_folder(stage.project)) as left:
+            assert left == []  # its worker lives
         other.execute("COMMIT")
         await until(lambda: len(stage.ids()) == 40)
         await stage.log.store(prediction())
@@ -186,6 +192,7 @@ def test_a_locked_store_costs_no_answer(make_stage: Maker, tmp_path: Path) -> No
 def test_a_full_buffer_does_as_the_settings_say(make_stage: Maker, tmp_path: Path, choice: str) -> None:
     stage = make_stage("log.patience_seconds=0.1", "log.spool_bytes=3000", f"log.when_full={choice}")
     given, refused = [], []
+    codes: list[str] = []
 
     async def one() -> None:
         row = prediction()
@@ -202,6 +209,8 @@ def test_a_full_buffer_does_as_the_settings_say(make_stage: Maker, tmp_path: Pat
         other.execute("BEGIN IMMEDIATE")
         for _ in range(30):
             await one()
+        await until(lambda: len(local_alerts(spool_folder(stage.project))) == 2)
+        codes.extend(each.code for each in local_alerts(spool_folder(stage.project)))
         other.execute("COMMIT")
         other.close()
         await until(lambda: not list((stage.project.home / "spool").glob("*")))
@@ -210,6 +219,8 @@ def test_a_full_buffer_does_as_the_settings_say(make_stage: Maker, tmp_path: Pat
         stage.log.close()
 
     asyncio.run(run())
+    assert codes == ["log_full", "log_spooling"]
+    assert local_alerts(spool_folder(stage.project)) == []
     stored = stage.ids()
     assert 5 < len(stored) < 20
     if choice == "refuse":
@@ -234,9 +245,11 @@ def test_what_an_ended_server_left_is_moved_by_the_next(make_stage: Maker, tmp_p
     async def leave() -> None:
         first.log.start(asyncio.get_running_loop())
         await asyncio.gather(*map(first.log.store, rows))
+        await until(lambda: bool(local_alerts(spool_folder(first.project))))
         first.log.close()
 
     asyncio.run(leave())
+    assert [each.code for each in local_alerts(spool_folder(first.project))] == ["log_spooling"]
     other.execute("COMMIT")
     other.close()
     assert first.ids() == []
@@ -244,11 +257,14 @@ def test_what_an_ended_server_left_is_moved_by_the_next(make_stage: Maker, tmp_p
 
     async def run() -> None:
         second.log.start(asyncio.get_running_loop())
-        await until(lambda: len(second.ids()) == 5)
+        await until(lambda: len(second.ids()) == 5 and not local_alerts(spool_folder(second.project)))
         second.log.close()
 
     asyncio.run(run())
     assert sorted(second.ids()) == sorted(row.id for row in rows)
+    with second.store.read() as tx:
+        told = [(event.kind, event.subject) for event in list_events(tx, kinds=("alert", "cleared"))]
+    assert sorted(told) == [("alert", "log_spooling"), ("cleared", "log_spooling")]
 
 
 def test_postgres_killed_and_started_in_the_middle(make_stage: Maker, own_postgres: Postgres) -> None:

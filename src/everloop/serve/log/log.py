@@ -27,7 +27,7 @@ from everloop.serve.log.checkpoint import Checkpointer
 from everloop.serve.log.mover import Mover
 from everloop.serve.log.records import Record, record_of
 from everloop.serve.log.sinks import SinkBusyError, open_sink
-from everloop.serve.log.spool import Spool
+from everloop.serve.log.spool import Spool, spool_folder
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction
 
@@ -95,7 +95,7 @@ class PredictionLog:
         self._watcher = watcher
         self._sink = open_sink(store, fsync=settings.fsync)
         self._is_instant = self._sink.is_instant
-        self._spool = Spool(project.home / "spool", clock, most=settings.spool_bytes)
+        self._spool = Spool(spool_folder(project), clock, most=settings.spool_bytes)
         self._mover = Mover(project, store, clock, self._spool, on_back=self._back_soon)
         url = store.engine.url
         is_sqlite = url.get_backend_name() == "sqlite"

@@ -11,8 +11,9 @@ from itertools import islice
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.project import Project
+from everloop.serve.log.outage import FULL, SPOOLING, OutageNote, left_alerts
 from everloop.serve.log.sinks import SinkBusyError, open_sink
-from everloop.serve.log.spool import Segment, Spool
+from everloop.serve.log.spool import Segment, Spool, spool_folder
 from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.engine import Store
 
@@ -23,7 +24,6 @@ _log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.25
 _PATIENCE_SECONDS = 5.0
 _PER_COMMIT = 500
-_SPOOLING, _FULL = "log_spooling", "log_full"
 
 
 class Mover:
@@ -46,6 +46,8 @@ class Mover:
         self._spool = spool
         self._on_back = on_back
         self._sink = open_sink(store, fsync=project.settings.log.fsync)
+        self._folder = spool_folder(project)
+        self._outage = OutageNote(self._folder, clock)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._is_away = False
@@ -83,12 +85,14 @@ class Mover:
             while not self._stop.is_set():
                 try:
                     if self._is_away:
+                        self._note()
                         self._sink.write([], patience=0.0)
                         self._is_away = False
                         if not self._on_back():
                             self._is_away = True
                             continue
                     moved = self._move()
+                    self._tell_left()
                 except (SinkBusyError, UnavailableError):
                     self._stop.wait(_RETRY_SECONDS)
                     continue
@@ -104,7 +108,26 @@ class Mover:
                 break
             if self._stop.is_set():
                 self._sink.close()
+                self._outage.close()
                 return
+
+    def _note(self) -> None:
+        """Keep word of the outage beside the buffer, where it can be seen while the store is away."""
+        try:
+            self._outage.write(SPOOLING, f"the store takes no predictions ({self._reason}): they are kept on disk")
+            if self._full_reason:
+                self._outage.write(FULL, f"predictions are refused or not stored: {self._full_reason}")
+        except OSError as error:
+            _log.warning("the outage of the store could not be noted on disk: %s", error)
+
+    def _tell_left(self) -> None:
+        """Bring to the store what workers that ended in an outage had to say of it."""
+        with left_alerts(self._folder) as alerts:
+            if alerts:
+                with self._store.write() as tx:
+                    for alert in alerts:
+                        raise_alert(tx, alert.code, alert.message, at=alert.since, actor="serve", hint=alert.hint)
+                        clear_alert(tx, alert.code, at=self._clock.now(), actor="serve")
 
     def _move(self) -> int:
         """Bring all segments that nobody writes to the store; how many predictions they held."""
@@ -135,13 +158,18 @@ class Mover:
         message = f"the store took no predictions for about {seconds:.1f} s; {moved} were kept on disk and moved"
         evidence = {"reason": self._reason, "seconds": round(seconds, 3), "moved": moved}
         full, self._full_reason, self._reason = self._full_reason, "", ""
-        try:
-            with self._store.write() as tx:
-                for code, text in ((_SPOOLING, message), (_FULL, f"predictions were refused or not stored: {full}")):
-                    if code == _SPOOLING or full:
-                        now = self._clock.now()
-                        raise_alert(tx, code, text, at=now, actor="serve", evidence=evidence)
-                        clear_alert(tx, code, at=now, actor="serve")
-        except EverloopError as error:
-            _log.error("an outage of the store could not be noted: %s", error)
+        since = self._outage.since or self._clock.now()
+        while not self._stop.is_set():
+            try:
+                with self._store.write() as tx:
+                    for code, text in ((SPOOLING, message), (FULL, f"predictions were refused or not stored: {full}")):
+                        if code == SPOOLING or full:
+                            raise_alert(tx, code, text, at=since, actor="serve", evidence=evidence)
+                            clear_alert(tx, code, at=self._clock.now(), actor="serve")
+            except EverloopError as error:
+                _log.error("an outage of the store could not be told to it yet: %s", error)
+                self._stop.wait(_RETRY_SECONDS)
+                continue
+            self._outage.delete()
+            break
         _log.warning("%s", message)

@@ -19,9 +19,10 @@ import msgspec
 
 from everloop.core.clock import Clock
 from everloop.core.ids import new_id
+from everloop.core.project import Project
 from everloop.serve.log.records import Record
 
-__all__ = ["Segment", "Spool", "is_damaged", "read_records"]
+__all__ = ["Segment", "Spool", "is_damaged", "read_records", "spool_folder"]
 
 _FRAME = struct.Struct("<II")
 _SUFFIX, _MAKING, _DAMAGED = ".spool", ".making", ".damaged"
@@ -29,6 +30,11 @@ _MOST_BYTES = 2**30
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+
+
+def spool_folder(project: Project) -> Path:
+    """Where the buffer of a project's servers on this machine lies."""
+    return project.home / "spool"
 
 
 class Segment:
