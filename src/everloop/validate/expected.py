@@ -223,7 +223,7 @@ def _bucket(
         prior = LevelPrior(
             variance=factor**2 * spread.variance,
             freedom=history.freedom,
-            inflation=history.inflation,
+            inflation=0.0 if kind == "bias" else history.inflation,
             below=factor * ends[0],
             above=factor * ends[1],
         )

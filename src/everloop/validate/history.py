@@ -17,7 +17,7 @@ __all__ = ["History", "Spread", "learn_history"]
 
 Floats = NDArray[np.float64]
 
-_MOST_FREEDOM = 8.0
+_MOST_FREEDOM = 16.0
 """The naive is not the candidate: however long the history, it counts for no more windows than this."""
 _LEAST_YEARS = 2
 _FLOOR = 1e-3
