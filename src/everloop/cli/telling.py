@@ -45,6 +45,7 @@ def step_as_json(report: TickReport) -> dict[str, Any]:
         "dataset": asdict(report.dataset) if report.dataset else None,
         "live": asdict(report.live.accuracy) if report.live else None,
         "decay": report.live.decay.to_dict() if report.live else None,
+        "drift": report.drift.evidence.to_dict() if report.drift else None,
         "predicted": report.predicted,
         "events": [asdict(event) for event in report.events],
         "failures": [{"stage": stage, **error.to_dict()["error"]} for stage, error in report.failures],

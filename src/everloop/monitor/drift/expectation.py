@@ -6,6 +6,7 @@ The raw reference is not needed again: rows may be deleted or corrected, and the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from datetime import UTC, datetime
 
 import msgspec
@@ -124,7 +125,7 @@ def expectation_of(
     digest = digest_json([_FORMAT, material.watched.source, project.settings.data.known_ahead])
     with store.read() as tx:
         content = get_reference(tx, release.digest, digest)
-    kept = Expectation.unpack(content) if content is not None else None
+    kept = _opened(content) if content is not None else None
     if kept is not None and (kept.is_complete or not (material.live.periods > kept.live_until).any()):
         return kept
     made = _learn(project, release, material)
@@ -132,6 +133,12 @@ def expectation_of(
         with store.write() as tx:
             keep_reference(tx, release.digest, digest, made.pack(), at=now)
     return made
+
+
+@lru_cache(maxsize=4)
+def _opened(content: bytes) -> Expectation:
+    """An expectation, opened once a process: that of hundreds of columns takes a second."""
+    return Expectation.unpack(content)
 
 
 def _learn(project: Project, release: ReleaseRow, material: Material) -> Expectation | None:
