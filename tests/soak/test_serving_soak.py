@@ -181,10 +181,9 @@ def test_mixed_load_with_swaps_store_restarts_and_bad_clients(tmp_path: Path, ow
     changes: list[str] = []
     with ExitStack() as stack:
         spool = "[log]\nspool_bytes = 200000\n"  # so small that a store that is away fills it
-        served = [
-            rows_served(tmp_path / "rows", database(own_postgres, "rows") + spool),
-            forecasts_served(tmp_path / "forecasts", database(own_postgres, "forecasts"), stack),
-        ]
+        rows = rows_served(tmp_path / "rows", database(own_postgres, "rows") + spool)
+        stack.callback(rows.store.close)
+        served = [rows, forecasts_served(tmp_path / "forecasts", database(own_postgres, "forecasts"), stack)]
         running = [stack.enter_context(started(each)) for each in served]  # type: ignore[arg-type]
         memories = [Memory(each.process.pid) for each in running]
         works: list[Callable[[threading.Event], None]] = [*memories]
