@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from everloop.core.errors import SettingsError
-from everloop.improve.comparison import choose_cluster, decide, pair_cases
+from everloop.improve.comparison import decide, pair_cases
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.evidence import Evidence
 from everloop.stats.paired.comparison import PairedLosses, PairedRule
 from everloop.stats.paired.losses import loss_of
+from everloop.validate.clusters import choose_cluster
 
 
 def answer(mean: list[float], actual: list[float], *, name: str, twin: str | None = None) -> JoinedForecast:

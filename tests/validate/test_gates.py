@@ -11,7 +11,8 @@ from everloop.data.panel import Panel
 from everloop.models.catalog import make_forecaster
 from everloop.models.forecaster import FitContext
 from everloop.validate.backtest import Backtest, BacktestPlan, run_backtest
-from everloop.validate.gates import GateResult, blocking, judge
+from everloop.validate.gates.judging import judge
+from everloop.validate.gates.result import GateResult, blocking
 from everloop.validate.scores import Scores, score_backtest, skill
 
 LEVELS = (80.0,)

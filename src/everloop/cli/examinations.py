@@ -7,6 +7,7 @@ from typing import Any
 
 from everloop.cli.output import number, percent, print_table
 from everloop.validate.examination import Examination
+from everloop.validate.gates.result import in_words
 
 __all__ = ["examination_record", "print_examinations", "print_gates"]
 
@@ -31,14 +32,7 @@ def print_examinations(examinations: Sequence[Examination]) -> None:
 
 def print_gates(gates: Sequence[dict[str, Any]]) -> None:
     """Gates with their verdicts."""
-    rows = [
-        (
-            gate["name"],
-            "passed" if gate["passed"] else "warning" if gate["severity"] == "warning" else "failed",
-            gate["message"],
-        )
-        for gate in gates
-    ]
+    rows = [(gate["name"], *in_words(gate)) for gate in gates]
     print_table(("gate", "verdict", "why"), rows)
 
 

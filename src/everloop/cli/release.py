@@ -19,6 +19,7 @@ from everloop.release.manifest import Manifest
 from everloop.release.signing import make_key, sign_release
 from everloop.store.deployments import ReleaseRow, find_release, in_role, list_releases
 from everloop.store.engine import Store
+from everloop.validate.gates.result import in_words
 
 
 def command(
@@ -152,5 +153,9 @@ def _skill(row: ReleaseRow) -> str:
 def _gates(row: ReleaseRow) -> str:
     if not row.gates:
         return "-"
-    failed = [gate["name"] for gate in row.gates if not gate["passed"] and gate["severity"] == "error"]
-    return "failed: " + ", ".join(failed) if failed else "passed"
+    verdicts = {gate["name"]: in_words(gate)[0] for gate in row.gates}
+    for word in ("failed", "waived"):
+        names = [name for name, verdict in verdicts.items() if verdict == word]
+        if names:
+            return f"{word}: " + ", ".join(names)
+    return "passed"

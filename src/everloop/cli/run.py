@@ -78,7 +78,7 @@ def print_candidates(trained: Retraining) -> None:
                 number(None if each.value == float("inf") else each.value),
                 percent(each.evaluation.skill.get(metric)),
                 percent(scores["bias"].value),
-                "yes" if each.passed else "no: " + ", ".join(gate.code for gate in each.gates if not gate.passed),
+                "yes" if each.passed else "no: " + ", ".join(gate.code for gate in each.gates if gate.blocks),
                 each.run_id[:12],
             )
         )

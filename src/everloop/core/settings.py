@@ -161,6 +161,16 @@ class GateSettings(Section):
     coverage_tolerance: float = key(
         0.08, unit="share", help="How far an interval's coverage may lie from its level (0.08 means 8 points).", ge=0
     )
+    slice_margin: float = key(
+        0.05, unit="share", help="How much worse than the champion a store, department or the like may be.", ge=0
+    )
+    alpha: float = key(
+        0.05, unit="probability", help="Bound on failing a candidate that is as good as the champion.", gt=0, lt=0.5
+    )
+    waive: dict[str, str] = key(
+        {},
+        help="Failures that are let pass: a gate's name or code, and the reason, which stays with the release.",
+    )
 
 
 class ValidateSettings(Section):

@@ -17,55 +17,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.core.errors import SettingsError, nearest
-from everloop.data.panel import split_key
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.evidence import Evidence
 from everloop.stats.paired.comparison import PairedLosses, PairedResult, PairedRule, compare_paired
 from everloop.stats.paired.losses import Loss
 
-__all__ = ["choose_cluster", "decide", "pair_cases"]
+__all__ = ["decide", "pair_cases"]
 
 _SETTLED_SHARE = 0.8
 """A day counts when so much of its truth has come, of the share that days have in the end."""
 _LATE_DAYS = 28
 """A day that is so much older than the newest counts as it is: what has not come by then never comes."""
-_LEAST_LEVELS = 8
 
 _Case = tuple[int, str, float, float, float]
 """Day, group, the losses of champion and challenger, and how many pairs these are the sums of."""
-
-
-def choose_cluster(columns: Sequence[str], series: Sequence[str], named: str = "") -> tuple[str, Callable[[str], str]]:
-    """What is taken for an independent group of series.
-
-    Args:
-        columns: the columns that name a series.
-        series: the texts of the series, as :func:`everloop.data.panel.join_key` gives them.
-        named: one of the columns, or ``"series"``; empty for the coarsest column with at least eight values.
-
-    Returns:
-        Its name, and the group of a series' text.
-
-    Raises:
-        SettingsError: there is no such column.
-    """
-    keys = [split_key(each) for each in series]
-    levels = {name: len({key[place] for key in keys if place < len(key)}) for place, name in enumerate(columns)}
-    if not named:
-        enough = [name for name in columns if levels[name] >= _LEAST_LEVELS]
-        named = min(enough, key=lambda name: levels[name], default="series")
-    if named == "series" or (len(columns) == 1 and named == columns[0]):
-        return (columns[0] if len(columns) == 1 else "series"), str
-    if named not in columns:
-        raise SettingsError(
-            "setting_column",
-            f"release.cluster = {named!r} is no column that names a series",
-            hint=nearest(named, [*columns, "series"]),
-            path="release.cluster",
-        )
-    place = list(columns).index(named)
-    return named, lambda text: split_key(text)[place]
 
 
 def pair_cases(

@@ -21,13 +21,13 @@ from everloop.core.project import Project
 from everloop.data import table
 from everloop.data.loading import truth
 from everloop.data.panel import split_key
-from everloop.improve.comparison import choose_cluster
 from everloop.improve.split import rule_of
 from everloop.improve.split_metrics import BEFORE_DAYS
 from everloop.stats.paired.losses import loss_of
 from everloop.stats.paired.paths import PairedRule, paired_paths
 from everloop.stats.split.metrics import UnitMetric
 from everloop.stats.split.planning import PlannedDays, decision_days
+from everloop.validate.clusters import choose_cluster
 
 __all__ = ["SplitPlan", "plan_trial"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.core.settings import ReleaseSettings
-from everloop.improve.comparison import choose_cluster, decide, pair_cases
+from everloop.improve.comparison import decide, pair_cases
 from everloop.monitor.joining import JoinedForecast
 from everloop.release.rollout import begin_rollout, end_rollout
 from everloop.stats.evidence import Evidence
@@ -20,6 +20,7 @@ from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.evidence import keep_evidence
 from everloop.store.trials import Trial, decide_trial, open_trial, start_trial
+from everloop.validate.clusters import choose_cluster
 
 __all__ = ["begin_trial", "judge_trial", "settle_trial"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from everloop.release.manifest import Manifest
+from everloop.validate.gates.result import in_words
 
 __all__ = ["write_card"]
 
@@ -81,8 +82,8 @@ def _name(name: str) -> str:
 def _gate_table(gates: tuple[dict[str, Any], ...]) -> str:
     lines = ["| gate | verdict | why |", "| --- | --- | --- |"]
     for gate in gates:
-        verdict = "passed" if gate["passed"] else "warning" if gate["severity"] == "warning" else "failed"
-        lines.append(f"| {gate['name']} | {verdict} | {gate['message']} |")
+        verdict, message = in_words(gate)
+        lines.append(f"| {gate['name']} | {verdict} | {message} |")
     return "\n".join(lines)
 
 

@@ -44,7 +44,11 @@ class Promotion:
 
 def failed_gates(row: ReleaseRow) -> list[dict[str, Any]]:
     """The gates that stop a release from being promoted without force."""
-    return [gate for gate in row.gates if not gate["passed"] and gate.get("severity") != "warning"]
+    return [
+        gate
+        for gate in row.gates
+        if not gate["passed"] and gate.get("severity") != "warning" and not gate.get("waived")
+    ]
 
 
 def promote(

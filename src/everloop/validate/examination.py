@@ -17,7 +17,10 @@ from everloop.experiment.lineage import Lineage
 from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import fit_context, make_candidate
 from everloop.validate.backtest import Backtest, BacktestPlan, Progress, run_backtest
-from everloop.validate.gates import GateResult, blocking, judge
+from everloop.validate.gates.behaviour import keeps_laws, no_leaking_columns
+from everloop.validate.gates.judging import Cases, judge
+from everloop.validate.gates.pairing import Clusters
+from everloop.validate.gates.result import GateResult, blocking, waived
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
 
 if TYPE_CHECKING:
@@ -174,7 +177,20 @@ def examine(
             metric=validation.metric,
             levels=project.settings.forecast.levels,
             champion=None if champion is None else champion.scores,
+            cases=Cases(
+                panel,
+                Clusters.of(panel, project.settings.release.cluster),
+                mine.backtest,
+                baseline.backtest,
+                None if champion is None else champion.backtest,
+                validation.slices,
+            ),
         )
+        behaviour = (
+            no_leaking_columns(panel),
+            *keeps_laws(lambda: make_candidate(project, candidate), panel),
+        )
+        gates = (*gates, *waived(behaviour, validation.gates.waive))
         examination = Examination(
             run_id, candidate, mine.options, plan, mine.backtest, evaluation, gates, validation.metric, panel.n_series
         )

@@ -23,6 +23,7 @@ of freedom which the variance has, as is usual for few clusters (Cameron and Mil
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class PairedRule:
         max_days: the end; who is not shown to be better by then is not promoted.
         min_clusters: clusters that are worth fewer equal ones give way to days.
         futility: where the chance to be promoted by the end falls below this, the comparison ends.
+        looks: ``"every"`` for bounds that hold at every look together, ``"once"`` for those of the last day alone.
     """
 
     alpha: float = 0.05
@@ -74,6 +76,7 @@ class PairedRule:
     max_days: int = 42
     min_clusters: float = 5.0
     futility: float = 0.02
+    looks: Literal["every", "once"] = "every"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +124,16 @@ def paired_paths(difference: Floats, baseline: Floats, rule: PairedRule) -> Pair
     clusters = effective_number(lost)
     count = np.maximum((lost > 0).sum(axis=-1), 2)
     between = ((saved - effect[..., None] * lost) ** 2).sum(axis=-1) * count / (count - 1) / safe**2
-    along, worth = _along_days(difference.sum(axis=-1), baseline.sum(axis=-1), effect, safe)
+    first = _WEEK if rule.looks == "every" else len(days)
+    along, worth = _along_days(difference.sum(axis=-1), baseline.sum(axis=-1), effect, safe, first)
     shrunk = (np.nan_to_num(common, nan=1.0) * (days - 1) + _PRIOR_DAYS) / (days - 1 + _PRIOR_DAYS)
     weight = np.clip((shrunk - 1) / _COMMON_AT, 0.0, 1.0)
     mixed = np.fmax(between * np.maximum(shrunk, 1.0), between + weight * np.nan_to_num(along - between))
     is_common = (days >= _WEEK) & common_share_is_plain(np.nan_to_num(common), days, error=_PLAIN_ERROR)
     by_day = is_common | (clusters < rule.min_clusters)
-    bound = one_sided_widths(days, alpha=rule.alpha, best_at=rule.max_days) * np.sqrt(days)
-    tail = special.ndtr(-bound)
+    tail = np.full(days.shape, rule.alpha)
+    if rule.looks == "every":
+        tail = special.ndtr(-one_sided_widths(days, alpha=rule.alpha, best_at=rule.max_days) * np.sqrt(days))
     by_clusters = _half(mixed, clusters, tail)
     by_days = np.fmax(_half(along, worth, tail), np.where(clusters >= _CLUSTERS_WORTH, by_clusters, 0.0))
     is_known = np.where(by_day, (worth >= _DAYS_WORTH) & (days >= DAYS_AT_LEAST), clusters > 1)
@@ -170,11 +175,13 @@ def _common(difference: Floats, baseline: Floats, effect: Floats, days: Floats) 
         return np.where((days > 1) & (apart > 0), np.maximum(together, 0.0) / apart, np.nan)
 
 
-def _along_days(difference: Floats, baseline: Floats, effect: Floats, total: Floats) -> tuple[Floats, Floats]:
-    """The variance of the effect by days as units, and how many independent days they are worth."""
+def _along_days(
+    difference: Floats, baseline: Floats, effect: Floats, total: Floats, first: int
+) -> tuple[Floats, Floats]:
+    """The variance of the effect by days as units, and how many independent days they are worth, from a day on."""
     variance = np.full(effect.shape, np.nan)
     worth = np.zeros(effect.shape)
-    for count in range(_WEEK, effect.shape[-1] + 1):
+    for count in range(max(first, _WEEK), effect.shape[-1] + 1):
         last = count - 1
         rest = difference[..., :count] - effect[..., last, None] * baseline[..., :count]
         found, number = long_run_variances(np.nan_to_num(rest), caution=_CAUTION)
