@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+
+from workers import children
 
 FAULTY = '''
 """Does as it is told by the horizon: warming up asks 14 steps."""
@@ -28,6 +31,8 @@ class Moody(SeasonalNaiveForecaster):
             found.mean[:] = float("nan")
         if request.horizon == 3:
             time.sleep(2)
+        if request.horizon == 4:
+            time.sleep(3600)
         return found
 '''
 
@@ -46,6 +51,35 @@ def moody(world: Any) -> Iterator[str]:
 
 def ask(client: httpx.Client, horizon: int) -> httpx.Response:
     return client.get("/v1/forecast/S0/item%2F1", params={"horizon": horizon})
+
+
+def test_a_worker_whose_calls_hang_for_ever_is_replaced(
+    world: Any, moody: str, serving: Callable[..., AbstractContextManager[Any]], until: Callable[..., object]
+) -> None:
+    flags = ("--workers", "2", "--set", "serve.model_timeout_seconds=0.2", "--set", "serve.breaker_seconds=0.05",
+             "--set", "serve.snapshot_series=0")  # fmt: skip
+    with serving(world, *flags) as running:
+        first = set(children(running.process.pid))
+        assert len(first) == 2
+
+        def hang(_: int) -> int:
+            with running.client() as client:  # a connection of its own, so that any worker may take it
+                return ask(client, 4).status_code
+
+        seen: set[int] = set()
+
+        def all_are_new() -> bool:
+            with ThreadPoolExecutor(4) as pool:
+                seen.update(pool.map(hang, range(4)))
+            now = set(children(running.process.pid))
+            return len(now) == 2 and not now & first
+
+        until(all_are_new, seconds=60)
+        assert seen <= {200, 503}  # the baseline's answer, or one that the drained worker could not give any more
+        with running.client() as client:
+            # the new ones hung too, a little; their breakers close when they are asked what the model can answer
+            until(lambda: "x-everloop-fallback" not in ask(client, 5).headers)
+        assert "ended with 0; starting another" in running.log.read_text()
 
 
 def test_the_baseline_answers_for_a_champion_that_fails(

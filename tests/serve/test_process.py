@@ -21,6 +21,7 @@ from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 from everloop.serve.address import read_address
 from everloop.store.engine import open_store
 from everloop.store.facts import has_prediction
+from workers import children
 
 HEAVY = (
     "mlflow", "pandas", "sklearn", "pyarrow", "polars", "deltalake", "lightgbm", "statsforecast", "matplotlib",
@@ -291,15 +292,6 @@ def test_a_taken_port_is_told(world) -> None:  # type: ignore[no-untyped-def]
         )
     assert done.returncode == UnavailableError.exit_status
     assert b"error[port_taken]" in done.stderr
-
-
-def children(pid: int) -> list[int]:
-    """The worker processes of a supervisor."""
-    text = subprocess.run(
-        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, check=False
-    ).stdout
-    lines = [line.split(None, 1) for line in text.decode().splitlines()]
-    return [int(parts[0]) for parts in lines if len(parts) == 2 and "spawn_main" in parts[1]]
 
 
 def alive(pid: int) -> bool:

@@ -108,7 +108,7 @@ async def _start_grpc(service: Service) -> GrpcServer | None:
         settings.grpc_port,
         bounds=bounds,
         tls=None if certificate is None else certificate.pem(),
-        is_shared=settings.workers > 1,
+        is_shared=service.metrics.is_shared,
     )
 
 
