@@ -83,8 +83,8 @@ def test_a_small_share_of_many_units_keeps_the_bound() -> None:
 
 def test_three_challengers_and_four_guardrails_share_one_bound_each() -> None:
     rng = np.random.default_rng(4)
-    n, units, days = 150, 80, 30
-    rule = SplitRule(alpha=ALPHA, guardrail_alpha=ALPHA, max_days=days, draws=999)
+    n, units, days = 60, 80, 30
+    rule = SplitRule(alpha=ALPHA, guardrail_alpha=ALPHA, max_days=days, draws=799)
     wins = harms = 0
     for _ in range(n):
         blocks = [sticky_sales(rng, units, days) for _ in range(5)]
@@ -95,7 +95,7 @@ def test_three_challengers_and_four_guardrails_share_one_bound_each() -> None:
         looks = [path for part in at_end.parts[:3] for path in part.series["lower"]]
         wins += any(lower is not None and lower > 0 for lower in looks)
         spent = spending(days, alpha=ALPHA, horizon=days)
-        family = metric_bounds(guards, arm, 4, spent=spent, draws=999)
+        family = metric_bounds(guards, arm, 4, spent=spent, draws=799)
         harms += any(bool((each.upper < 0).any()) for row in family for each in row)
     assert not is_refuted(wins, n), wins
     assert not is_refuted(harms, n), harms
@@ -119,11 +119,11 @@ def test_the_bounds_hold_the_true_effect_at_all_looks() -> None:
 @pytest.mark.parametrize("scale", ["relative", "absolute"])
 def test_a_challenger_worse_by_just_the_margin_is_neither_let_through_nor_said_to_harm(scale: str) -> None:
     rng = np.random.default_rng(10)
-    n, units, margin = 200, 80, 0.2
-    rule = SplitRule(alpha=ALPHA, guardrail_alpha=ALPHA, max_days=28, goal="not worse", draws=999)
+    n, units, margin = 50, 60, 0.2
+    rule = SplitRule(alpha=ALPHA, guardrail_alpha=ALPHA, max_days=14, goal="not worse", draws=999)
     through = harms = 0
     for _ in range(n):
-        errors, sales = forecast_errors(rng, units, 28)
+        errors, sales = forecast_errors(rng, units, 14)
         arm = deal(rng, units, (0.5, 0.5))
         worse = errors * 1.2 if scale == "relative" else errors + 0.2 * sales
         treated = np.where((arm == 1)[:, None], worse, errors)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from everloop.stats.evidence import Evidence
 from everloop.stats.split.boundary import spending
-from everloop.stats.split.draws import DRAWS, arm_means, null_paths, statistic
+from everloop.stats.split.draws import DRAWS, PERMUTED_UNITS, arm_means, null_paths, statistic
 from everloop.stats.split.intervals import Bounds, agreeing, bounds_of, critical_values
+from everloop.stats.split.inversion import inverted_bounds
 from everloop.stats.split.metrics import UnitMetric, at_effect, unit_values
 from everloop.stats.split.report import Setting, comparison_evidence, overall_evidence
 from everloop.stats.split.rule import SplitRule
@@ -95,13 +96,14 @@ def metric_bounds(
     critical = critical_values(null_paths(alike, present, arm, arms, draws=draws), spent, better.tolist())
     score = statistic(arm_means(alike, present, arm, arms)) * better[:, None]
     found = arm_means([unit_values(metric, present, arm) for metric in metrics], present, arm, arms)
-    return [
-        [
-            agreeing(bounds_of(found, metric, (number, place), critical), centre, score[number - 1, place], critical)
-            for place, (metric, centre) in enumerate(zip(metrics, middle, strict=True))
-        ]
-        for number in range(1, arms)
-    ]
+    family: list[list[Bounds]] = [[] for _ in range(arms - 1)]
+    for place, (metric, centre) in enumerate(zip(metrics, middle, strict=True)):
+        own = [bounds_of(found, metric, (number, place), critical) for number in range(1, arms)]
+        if metric.counts is not None and units <= PERMUTED_UNITS:
+            own = inverted_bounds(metric, present, arm, np.stack([each.effect for each in own]), critical)
+        for number, each in enumerate(own):
+            family[number].append(agreeing(each, centre, score[number, place], critical))
+    return family
 
 
 def compare_arms(
