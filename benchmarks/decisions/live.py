@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
+from scipy.stats import binom
+
 from decisions.rates import at_most, rate_row
 from decisions.shops import Fault, World, first_alarm, judged
 from measuring.claims import claim_of
@@ -52,6 +54,7 @@ _FAULTS = (
 _ALERTS = ("error", "bias", "coverage", "estimate")
 _ROLLBACKS = ("error", "bias")
 _SEED = 110_000_000
+_NEVER = 999
 
 
 def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -64,23 +67,19 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
         rows.append(rate_row("healthy years with an alert", world.name, alerts, runs))
         rows.append(rate_row("healthy years in which a rollback is weighed", world.name, rollbacks, runs))
         claims.append(at_most(f"live_{_slug(world)}", f"false alerts a year: {world.name}", alerts, runs, BUDGET))
+    typical: list[int] = []
     for name, fault in _FAULTS:
         for world in (MEASURED_ON[0], MEASURED_ON[2]):
-            delays, early = _found(world, fault, max(20, runs // 4))
-            count = len(delays) + early
-            found = [each for each in delays if each is not None]
-            rows.append(
-                rate_row("faults found within 300 days", f"{name}, {world.name}", len(found), max(len(delays), 1))
-                | {"median_days": median([each if each is not None else 999 for each in delays]), "tried": count}
-            )
-    smooth = _found(MEASURED_ON[0], _FAULTS[0][1], max(20, runs // 4))[0]
-    typical = median([each if each is not None else 999 for each in smooth])
-    spread = sorted(each if each is not None else 999 for each in smooth)
-    low, high = spread[len(spread) // 2 - len(spread) // 8], spread[len(spread) // 2 + len(spread) // 8]
-    claims.append(
-        claim_of("live_delay", "median days to find forecasts 1.5 times too high", "days", 28, typical, (low, high),
-                 is_most=True)
-    )  # fmt: skip
+            delays = _delays(world, fault, max(20, runs // 4))
+            found = sum(each < _NEVER for each in delays)
+            row = rate_row("faults found within 300 days", f"{name}, {world.name}", found, len(delays))
+            rows.append(row | {"median_days": median(delays)})
+            typical = typical or delays
+    # the order statistics between which the median lies with a probability of at least 95 %
+    low, high = (int(binom.ppf(each, len(typical), 0.5)) for each in (0.025, 0.975))
+    interval = (float(typical[low]), float(typical[high]))
+    what = f"median days to find {_FAULTS[0][0]}, {MEASURED_ON[0].name}"
+    claims.append(claim_of("live_delay", what, "days", 28, median(typical), interval, is_most=True))
     return rows, claims
 
 
@@ -93,18 +92,15 @@ def _false(world: World, runs: int) -> tuple[int, int]:
     return alerts, rollbacks
 
 
-def _found(world: World, fault: Fault, runs: int) -> tuple[list[int | None], int]:
-    """Days from the fault to the first alert, ``None`` for never; and how many alerts came before it."""
-    delays: list[int | None] = []
-    early = 0
+def _delays(world: World, fault: Fault, runs: int) -> list[int]:
+    """Days from the fault to the first alert, ascending; ``_NEVER`` for none. Years with one before it are left out."""
+    delays = []
     for run in range(runs):
         streams, first = judged(world, _SEED + 500_000 + run, BUDGET, fault)
         at = first_alarm(streams, _ALERTS)
-        if at is not None and at < first + fault.day:
-            early += 1
-        else:
-            delays.append(None if at is None else at - first - fault.day)
-    return delays, early
+        if at is None or at >= first + fault.day:
+            delays.append(_NEVER if at is None else at - first - fault.day)
+    return sorted(delays)
 
 
 def _slug(world: World) -> str:
