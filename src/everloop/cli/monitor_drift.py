@@ -8,9 +8,12 @@ from everloop.cli.options import actor
 from everloop.cli.output import percent, print_json, print_record, print_table, say
 from everloop.core.errors import UsageError
 from everloop.core.project import Project
+from everloop.loop.row_inputs import inputs_of
 from everloop.monitor.drift.report import ColumnVerdict, DriftReport, Finding, amount
+from everloop.monitor.drift.rows import look_for_row_drift
 from everloop.monitor.drift.settling import accept_drift
 from everloop.monitor.drift.watching import look_for_drift
+from everloop.store.deployments import find_release
 from everloop.store.engine import Store
 
 __all__ = ["accept", "show_drift"]
@@ -29,7 +32,7 @@ def show_drift(project: Project, store: Store, *, release: str, now: datetime, a
         now: the present.
         as_json: print JSON.
     """
-    report = look_for_drift(project, store, now=now, release=release)
+    report = _look(project, store, release, now)
     if as_json:
         print_json(report.to_dict())
         return
@@ -50,6 +53,14 @@ def show_drift(project: Project, store: Store, *, release: str, now: datetime, a
         say(f"not watched: {column}, {reason}")
     if evidence.verdict == "drift":
         say("if the change is as you want it: everloop monitor --accept drift --reason TEXT")
+
+
+def _look(project: Project, store: Store, release: str, now: datetime) -> DriftReport:
+    if project.settings.project.task == "forecasting":
+        return look_for_drift(project, store, now=now, release=release)
+    with store.read() as tx:
+        digest = find_release(tx, release).digest
+    return look_for_row_drift(project, store, now=now, release=digest, inputs=inputs_of(project, digest))
 
 
 def accept(store: Store, what: str, *, reason: str, now: datetime) -> None:

@@ -25,7 +25,9 @@ from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
 from everloop.loop.context import LoopContext
 from everloop.loop.lease import HeldLease, held_lease
+from everloop.loop.row_inputs import inputs_of
 from everloop.monitor.drift.report import DriftReport
+from everloop.monitor.drift.rows import look_for_row_drift
 from everloop.monitor.drift.settling import DRIFT_ALERT, settle_drift
 from everloop.monitor.drift.watching import look_for_drift
 from everloop.monitor.joining import JoinedForecast
@@ -108,6 +110,9 @@ def tick(context: LoopContext) -> TickReport:
                 refresh_states(context.project, context.store, report.dataset, now=report.at, loaded=context.loaded)
             with _stage(context, report, "forecast"):
                 _forecast(context, report)
+        elif context.project.settings.project.task != "forecasting":
+            with _stage(context, report, "drift"):
+                _look_for_drift(context, report, [])
         with _stage(context, report, "log"):
             tend_log(context.project, context.store, now=report.at, actor=ACTOR)
         with context.store.read() as tx:
@@ -193,8 +198,13 @@ def _look_for_drift(context: LoopContext, report: TickReport, joined: list[Joine
         champion = in_role(tx, "champion")
     if champion is None or not context.project.settings.monitor.drift:
         return
-    report.drift = look_for_drift(context.project, context.store, now=report.at, release=champion, joined=joined)
-    settle_drift(context.store, report.drift, at=report.at, actor=ACTOR)
+    project, store = context.project, context.store
+    if project.settings.project.task == "forecasting":
+        report.drift = look_for_drift(project, store, now=report.at, release=champion, joined=joined)
+    else:
+        reader = inputs_of(project, champion)
+        report.drift = look_for_row_drift(project, store, now=report.at, release=champion, inputs=reader)
+    settle_drift(store, report.drift, at=report.at, actor=ACTOR)
 
 
 def _decide(context: LoopContext, report: TickReport, joined: list[JoinedForecast]) -> None:

@@ -6,8 +6,8 @@ The raw reference is not needed again: rows may be deleted or corrected, and the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 import numpy as np

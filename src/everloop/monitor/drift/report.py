@@ -122,7 +122,7 @@ class DriftReport:
 
     Attributes:
         release: the release.
-        reference_until: the last instant of what it learnt to expect.
+        reference_until: the last day of what it learnt to expect.
         watched_until: the day after the last one that was looked at, ``None`` where nothing could be.
         evidence: the verdict with its numbers.
         columns: what is said of each column, the greatest effect first.

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection
 
 from everloop.core.errors import ConflictError
 from everloop.monitor.drift.report import DriftReport
 from everloop.store.alerts import clear_alert, open_alerts, raise_alert
+from everloop.store.deployments import ReleaseRow
 from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.evidence import keep_evidence
 from everloop.store.marks import get_mark, set_mark
 
-__all__ = ["DRIFT_ALERT", "Acceptance", "accept_drift", "accepted_change", "settle_drift"]
+__all__ = ["DRIFT_ALERT", "Acceptance", "accept_drift", "accepted_change", "concerns", "reset_day", "settle_drift"]
 
 DRIFT_ALERT = "drift"
 _ACCEPTED = "drift_accepted"
+_LONGEST_RESET = 28
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMED = "drift_named"
 
 
@@ -117,3 +120,22 @@ def accept_drift(store: Store, *, at: datetime, actor: str, reason: str) -> Acce
             evidence={**value, "columns": opened.get("columns", [])},
         )
     return Acceptance(at, date.fromisoformat(value["since"]) if value["since"] else None, reason)
+
+
+def concerns(accepted: Acceptance, release: ReleaseRow) -> bool:
+    """Whether a change was accepted after a release was trained, which had not seen it then."""
+    return accepted.at > release.cutoff
+
+
+def reset_day(release: ReleaseRow, accepted: Acceptance | None) -> int | None:
+    """The day from which an accepted change is what is expected.
+
+    It is when the change began, but no more than four weeks before it was accepted: a slow change had gone further
+    by then.
+    """
+    if accepted is None or not concerns(accepted, release):
+        return None
+    day = (accepted.at.astimezone(UTC) - _EPOCH).days
+    if accepted.since is None:
+        return day
+    return min(max((accepted.since - _EPOCH.date()).days, day - _LONGEST_RESET), day)

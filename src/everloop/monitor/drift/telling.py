@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def tell(look: Look, found: Judgement) -> DriftReport:
     touched = tuple(each.digest for each in look.roles if since is not None and each.cutoff.date() < since)
     return DriftReport(
         release=look.release,
-        reference_until=look.release.cutoff,
+        reference_until=datetime.combine(_day(look.expectation.end - 1), time(0), tzinfo=UTC),
         watched_until=watched_until,
         evidence=_verdict(look, found, columns),
         columns=columns,

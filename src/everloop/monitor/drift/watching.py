@@ -16,14 +16,14 @@ from everloop.monitor.drift.expectation import Material, expectation_of, referen
 from everloop.monitor.drift.importances import importances_of
 from everloop.monitor.drift.report import DriftReport
 from everloop.monitor.drift.residuals import live_errors
-from everloop.monitor.drift.settling import Acceptance, accepted_change
+from everloop.monitor.drift.settling import accepted_change, concerns, reset_day
 from everloop.monitor.drift.streams import error_streams, side_by_side, streams_of
 from everloop.monitor.drift.summaries import ALL, Summary
 from everloop.monitor.drift.tables import summarize_table, watched_columns
 from everloop.monitor.drift.telling import Look, nothing_to_tell, tell
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.drift.judging import judge
-from everloop.store.deployments import ReleaseRow, find_release, in_role
+from everloop.store.deployments import find_release, in_role
 from everloop.store.engine import Store
 
 __all__ = ["look_for_drift"]
@@ -62,7 +62,7 @@ def look_for_drift(
         named = tuple(find_release(tx, digest) for digest in roles)
         accepted = accepted_change(tx)
     if settings.project.task != "forecasting":
-        return nothing_to_tell(row, "the inputs of models of rows are not watched")
+        return nothing_to_tell(row, "a model of rows is looked at by its answers")
     watched = watched_columns(project)
     until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = (until - _EPOCH).days
@@ -87,7 +87,7 @@ def look_for_drift(
         periods[is_new],
         values[is_new],
         false_alarms_per_year=settings.monitor.false_alarms_per_year,
-        since=_reset_day(row, accepted),
+        since=reset_day(row, accepted),
     )
     look = Look(
         release=row,
@@ -96,28 +96,9 @@ def look_for_drift(
         period_days=watched.days,
         importances=importances_of(project, row),
         settings=settings,
-        accepted=accepted.at if accepted is not None and _concerns(accepted, row) else None,
+        accepted=accepted.at if accepted is not None and concerns(accepted, row) else None,
     )
     return tell(look, found)
-
-
-def _concerns(accepted: Acceptance, release: ReleaseRow) -> bool:
-    """Whether a change was accepted after a release was trained, which had not seen it then."""
-    return accepted.at > release.cutoff
-
-
-def _reset_day(release: ReleaseRow, accepted: Acceptance | None) -> int | None:
-    """The day from which an accepted change is what is expected.
-
-    It is when the change began, but no more than four weeks before it was accepted: a slow change had gone further
-    by then.
-    """
-    if accepted is None or not _concerns(accepted, release):
-        return None
-    day = (accepted.at.astimezone(UTC) - _EPOCH).days
-    if accepted.since is None:
-        return day
-    return min(max((accepted.since - _EPOCH.date()).days, day - _TRAIL), day)
 
 
 def _settled(summary: Summary, target: str) -> Summary:
