@@ -194,6 +194,38 @@ def test_a_constant_that_changes_is_an_alarm() -> None:
     assert judge(reference, days[100:111], values[100:111]).is_alarm.tolist() == [True, False]
 
 
+@pytest.mark.filterwarnings("error")
+def test_streams_with_holes_or_without_anything_are_borne() -> None:
+    rng = np.random.default_rng(1)
+    days = np.arange(FIRST, FIRST + 800)
+    values = rng.normal(size=(800, 5))
+    values[:, 1] = np.nan
+    values[:790, 2] = np.nan
+    values[::3, 3] = np.nan
+    values[:, 4] = 0.0
+    kept = np.ones(800, dtype=bool)
+    kept[100:130] = kept[750:760] = False
+    past, later = kept & (days < FIRST + HISTORY), kept & (days >= FIRST + HISTORY)
+    reference = learn(days[past], values[past], ["value"] * 4 + ["share"])
+    found = judge(reference, days[later], values[later])
+    assert found.is_judged.tolist() == [True, False, False, True, True]
+    assert not found.any_alarm
+    assert judge(reference, days[:0], values[:0]).day.tolist() == [-1] * 5
+    nothing = learn(days[:100], values[:100, :0], [])
+    assert not judge(nothing, days[100:110], values[100:110, :0]).any_alarm
+
+
+def test_holidays_may_be_given() -> None:
+    rng = np.random.default_rng(2)
+    days = np.arange(FIRST, FIRST + 800)
+    holiday = (rng.random((800, 1)) < 0.02).astype(float)
+    values = rng.normal(size=(800, 1)) + 15 * holiday
+    reference = learn(days[:HISTORY], values[:HISTORY], ["value"], regressors=holiday[:HISTORY])
+    found = judge(reference, days[HISTORY:], values[HISTORY:], regressors=holiday[HISTORY:])
+    assert not found.any_alarm
+    assert np.abs(found.watched.errors).max() < 6
+
+
 def test_what_does_not_fit_is_refused() -> None:
     days = np.arange(FIRST, FIRST + 40)
     with pytest.raises(ValueError, match="expected"):

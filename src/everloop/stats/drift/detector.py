@@ -144,7 +144,8 @@ class _State:
 
     def best_start(self) -> NDArray[np.int64]:
         """The start of the best supported change, -1 where none has support."""
-        flat = self.best.transpose(1, 0, 2).reshape(self.best.shape[1], -1)
+        ages, streams, components = self.best.shape
+        flat = self.best.transpose(1, 0, 2).reshape(streams, ages * components)
         starts = self.starts.transpose(1, 0, 2).reshape(flat.shape)
         # of equals the newest
         place = np.where(flat >= flat.max(axis=1, keepdims=True), starts, -2).argmax(axis=1)

@@ -186,9 +186,8 @@ def learn(
     design = season_columns(full_days, season, period_days=period_days, regressors=extra)
     spans = _spans(full)
     seasons = [season_of((stop - start) * period_days, period_days) for start, stop in spans.tolist()]
-    masks = np.stack(
-        [_used(kind, design.shape[1], own, period_days) for kind, own in zip(kinds, seasons, strict=True)], axis=1
-    )
+    used = [_used(kind, design.shape[1], own, period_days) for kind, own in zip(kinds, seasons, strict=True)]
+    masks = np.array(used, dtype=bool).reshape(len(kinds), design.shape[1]).T
     coefficients = _fit_masked(design, full, np.ones(len(full), dtype=bool), masks)
     left = _out_of_fold(design, full, masks, spans)
     left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
