@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -44,6 +45,7 @@ def test_an_answer_is_stored(client: httpx.Client, postgres_world) -> None:  # t
     assert client.get(f"/v1/predictions/{answer.json()['prediction_id']}").json()["kind"] == "forecast"
 
 
+MEASUREMENT = {"unit": "u", "metric": "revenue", "value": 1, "at": "2026-02-01"}
 OUTCOME = {"series": KEY, "time": "2026-02-27", "value": 3}
 
 
@@ -59,6 +61,11 @@ OUTCOME = {"series": KEY, "time": "2026-02-27", "value": 3}
         ("POST", "/v1/outcomes", {"outcomes": [OUTCOME | {"time": "0001-01-01"}]}, 200),
         ("POST", "/v1/outcomes", {"outcomes": [OUTCOME | {"value": 1e308}]}, 200),
         ("POST", "/v1/outcomes", {"outcomes": [OUTCOME | {"value": 5e-324}]}, 200),
+        ("POST", "/v1/measurements", {"measurements": [MEASUREMENT | {"unit": "a\x00"}]}, 200),
+        ("POST", "/v1/measurements", {"measurements": [MEASUREMENT | {"unit": "x" * 5000}]}, 200),
+        ("POST", "/v1/measurements", {"measurements": [MEASUREMENT | {"metric": "\x00"}]}, 422),
+        ("POST", "/v1/measurements", {"measurements": [MEASUREMENT | {"id": "\x00"}]}, 422),
+        ("POST", "/v1/measurements", {"measurements": [MEASUREMENT | {"at": "0001-01-01"}]}, 200),
         ("POST", "/v1/forecast", {"series": ["\x00"]}, 422),
         ("POST", "/v1/forecast", {"series": [KEY], "future": {"event": "\x00"}}, 422),
     ],
@@ -77,3 +84,17 @@ def test_the_server_outlives_the_database(  # type: ignore[no-untyped-def]
         query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         tx.execute(text(f"{query} AND datname = 'serving'"))
     until(lambda: client.post("/v1/forecast", json={"series": [KEY]}).status_code == 200)
+
+
+def test_the_same_told_by_many_at_once_is_stored_once(client: httpx.Client) -> None:
+    told = [{"unit": "u", "metric": "race", "value": value, "at": "2026-02-01"} for value in (1, 2, 1)]
+
+    def tell(_: int) -> httpx.Response:
+        return client.post("/v1/measurements", json={"measurements": told})
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(tell, range(16)))
+    # who lost a race twice is told to send it again; nobody stores a part or stores it twice
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert sum(answer.json()["stored"] for answer in answers if answer.status_code == 200) == 3
+    assert tell(0).json() == {"stored": 0, "duplicates": 3}
