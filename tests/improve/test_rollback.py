@@ -53,8 +53,8 @@ class World:
     def __init__(self, make: Callable[..., Project]) -> None:
         self.automatic = make(*QUIET, "train.candidates=['seasonal_naive']")
         self.project = make(*QUIET, "train.candidates=['seasonal_naive']", "release.rollback=off")
-        later = make(*QUIET, "train.candidates=['toy:Rotting']", "release.rollout=direct")
-        (self.project.root / "toy.py").write_text(TOY + ROTTING, encoding="utf-8")
+        later = make(*QUIET, "train.candidates=['rotting:Rotting']", "release.rollout=direct")
+        (self.project.root / "rotting.py").write_text(TOY + ROTTING, encoding="utf-8")
         self.store: Store = open_store(self.project.store_url, fsync=False)
         self.clock = ManualClock(at(_PROMOTED - 1))
         self.context = LoopContext(self.project, self.store, self.clock, "test", data_until=known_at)
