@@ -60,7 +60,7 @@ def test_a_release_that_always_fails_is_stopped_on_the_first_day() -> None:
 
 
 def test_many_units_are_compared_and_few_are_warned_of() -> None:
-    metric, arm = even(3_000, 8, lift=0.1)
+    metric, arm = even(10_000, 8, lift=0.1)
     found = compare_arms(metric, [], arm, NAMES, rule=RULE)
     assert (found.verdict, "normal paths" in found.overall.method) == ("promote", True)
     for units, words in ((6, "can be dealt in 20 ways only"), (12, "an arm has 6 units")):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from everloop.stats.evidence import Evidence
 from everloop.stats.split.boundary import spending
-from everloop.stats.split.draws import DRAWS, PERMUTED_UNITS, arm_means, null_paths, statistic
+from everloop.stats.split.draws import DRAWS, arm_means, null_paths, statistic
 from everloop.stats.split.intervals import Bounds, agreeing, bounds_of, critical_values
 from everloop.stats.split.inversion import inverted_bounds
 from everloop.stats.split.metrics import UnitMetric, at_effect, unit_values
@@ -33,6 +33,9 @@ from everloop.stats.split.verdict import Standing, Verdict, bar_of, first_ruling
 __all__ = ["SplitDecision", "compare_arms", "metric_bounds"]
 
 Floats = NDArray[np.float64]
+
+_INVERTED_UNITS = 2_000
+"""With more units, a ratio's own standard error is good enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,7 @@ def metric_bounds(
     family: list[list[Bounds]] = [[] for _ in range(arms - 1)]
     for place, (metric, centre) in enumerate(zip(metrics, middle, strict=True)):
         own = [bounds_of(found, metric, (number, place), critical) for number in range(1, arms)]
-        if metric.counts is not None and units <= PERMUTED_UNITS:
+        if metric.counts is not None and units <= _INVERTED_UNITS:
             own = inverted_bounds(metric, present, arm, np.stack([each.effect for each in own]), critical)
         for number, each in enumerate(own):
             family[number].append(agreeing(each, centre, score[number, place], critical))

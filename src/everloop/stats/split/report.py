@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.stats.evidence import Evidence
-from everloop.stats.split.draws import PERMUTED_UNITS
+from everloop.stats.split.draws import LARGE_ARM
 from everloop.stats.split.intervals import Bounds
 from everloop.stats.split.metrics import UnitMetric
 from everloop.stats.split.rule import SplitRule
@@ -64,7 +64,7 @@ def comparison_evidence(
         upper=upper,
         n=units,
         observation=f"what one {setting.cluster} came to over {days} closed days",
-        method=_method(metric, int(sizes.sum())),
+        method=_method(metric, int(sizes.min())),
         guarantee=_guarantee(alpha, is_guardrail=is_guardrail),
         would_change="more days, or more units" if verdict == "undecided" else "a correction of the truth",
         series={
@@ -124,11 +124,11 @@ def _reason(metric: UnitMetric, verdict: str, figures: tuple[float | None, ...],
     return f"{verdict}: {metric.name} {size} {word} (surely from {text(lower)} to {text(upper)}) over {days} days"
 
 
-def _method(metric: UnitMetric, units: int) -> str:
+def _method(metric: UnitMetric, smallest: int) -> str:
     value = "ratio of sums, linearised over all arms" if metric.counts is not None else "mean by unit and day"
     less = "; less what was known before (CUPED, Deng et al. 2013, one theta)" if metric.is_adjusted else ""
     dealt = "units dealt anew (studentised randomisation test)"
-    drawn = dealt if units <= PERMUTED_UNITS else "normal paths with the units' covariance"
+    drawn = dealt if smallest < LARGE_ARM else "normal paths with the units' covariance"
     spent = "repeated confidence intervals, error spent by day (Lan and DeMets 1983)"
     return f"split by unit; {value}{less}; {spent}, {drawn}"
 
