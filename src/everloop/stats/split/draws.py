@@ -89,8 +89,8 @@ def null_paths(
 ) -> Floats:
     """Paths of the statistic where the arms are alike, shape ``(draws, arms - 1, metrics, days)``.
 
-    The draws are the same at each call with as many units and arms of these sizes. Of very many units they are fewer than
-    was asked for.
+    The draws are the same at each call with as many units and arms of these sizes. Of very many units they are fewer
+    than was asked for.
     """
     sizes = np.bincount(arm, minlength=arms)
     if sizes.min() >= LARGE_ARM:
