@@ -116,6 +116,21 @@ def test_the_bounds_hold_the_true_effect_at_all_looks() -> None:
     assert not is_refuted(above, n), above
 
 
+def test_the_bounds_of_a_ratio_hold_the_true_effect() -> None:
+    rng = np.random.default_rng(11)
+    n, units, effect = 60, 60, 0.3
+    missed = 0
+    for _ in range(n):
+        errors, sales = forecast_errors(rng, units, 10)
+        arm = deal(rng, units, (0.5, 0.5))
+        treated = errors * np.where(arm == 1, 1 - effect, 1.0)[:, None]
+        spent = spending(10, alpha=ALPHA, horizon=10)
+        metric = UnitMetric("error", treated, sales, better="lower")
+        ((bounds,),) = metric_bounds([metric], arm, 2, spent=spent, draws=799)
+        missed += bool(((bounds.upper < effect) | (bounds.lower > effect)).any())
+    assert not is_refuted(missed, n, 2 * ALPHA), missed
+
+
 @pytest.mark.parametrize("scale", ["relative", "absolute"])
 def test_a_challenger_worse_by_just_the_margin_is_neither_let_through_nor_said_to_harm(scale: str) -> None:
     rng = np.random.default_rng(10)
