@@ -175,7 +175,7 @@ def _names(runs: int) -> tuple[Rows, Rows]:
 
 def _bias(runs: int) -> tuple[Rows, Rows]:
     """The signed error of a forecast: years without a change, and a bias of a fifth."""
-    errors = forecast_bias(1, runs)
+    errors = forecast_bias(4, runs)
     days = np.arange(len(errors)) + 17_000
     reference = learn(days[:182], errors[:182], ["bias"] * runs)
     threshold = log_threshold(1, false_alarms_per_year=ALPHA)
@@ -323,7 +323,9 @@ def _ks(job: Job, column: int) -> Floats:
 
 
 def _nannyml(runs: int) -> Rows:
-    environment = make_environment("nannyml", ("nannyml==0.13.1", "statsmodels==0.14.4", "scipy==1.14.1"))
+    environment = make_environment(
+        "nannyml", ("nannyml==0.13.1", "statsmodels==0.14.4", "scipy==1.14.1", "pandas==2.2.3")
+    )
     if environment.python is None:
         return [{"what": "years without drift with an alarm", "method": "NannyML", "case": environment.reason}]
     rows = []

@@ -26,7 +26,7 @@ _FALSE_NAMES = 0.1
 _YEAR_DAYS = 365.25
 _LEARNING_DAYS = 28
 _UNCERTAIN = 2.0
-_UNCERTAIN_BIAS = 1.0
+_UNCERTAIN_BIAS = 1.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,6 +193,9 @@ def sudden(reference: Reference, watched: Watched, *, false_alarms_per_year: flo
             is_beyond[:, places] &= _matters(watched, places)
         elif kind == "unseen":
             is_beyond[:, places] = _matters(watched, places)
+        elif kind == "bias":
+            # one day, however bad, is no bias
+            is_beyond[:, places] = False
         if kind in ("error", "unseen"):
             is_beyond[:, places] &= errors[:, places] > 0
     return np.where(is_beyond & watched.counts, np.sign(errors), 0.0)

@@ -17,8 +17,9 @@ Floats = NDArray[np.float64]
 _BANDWIDTH = 14
 _STRETCH = 60
 _LEAST_STRETCH = 7
-_CAUTION = 0.25
+_CAUTION = 0.5
 _TAIL_SHARE = 0.1
+_PLENTY = 730
 _HEAVIEST = 0.5
 _TAIL_CAUTION = 1.75
 
@@ -85,13 +86,16 @@ class Usual:
     def sudden(self, probability: float) -> Floats:
         """The absolute error that is an alarm by itself, shape ``(m,)``.
 
-        Twice the largest ever seen, or, where the tail is heavier than that allows, what a generalised Pareto
-        distribution above the ninth decile (Pickands 1975) exceeds with ``probability`` a period.
+        Twice the largest of two years, more of the largest of fewer days, or, where the tail is heavier than that
+        allows, what a generalised Pareto distribution above the ninth decile (Pickands 1975) exceeds with
+        ``probability`` a period.
         """
         ratio = _TAIL_SHARE / probability
         exact = np.where(self.shape > 1e-9, self.shape, 1.0)
         reach = np.where(self.shape > 1e-9, np.expm1(exact * np.log(ratio)) / exact, np.log(ratio))
-        limit: Floats = np.maximum(2 * self.largest, self.edge + self.scale * reach)
+        # the largest of few says less of what may come
+        reach_of_largest = 2 * np.sqrt(np.maximum(_PLENTY / np.maximum(self.number, 1), 1.0))
+        limit: Floats = np.maximum(reach_of_largest * self.largest, self.edge + self.scale * reach)
         return limit
 
     def select(self, places: NDArray[np.int64]) -> Usual:
@@ -127,7 +131,7 @@ def _deviation(values: Floats, number: NDArray[np.int64]) -> Floats:
 def _long_run(scores: Floats) -> Floats:
     """The long-run variance of scores over one, by Bartlett weights (Newey and West 1987).
 
-    A quarter of its standard error is added; less than one is not credited.
+    Half of its standard error is added; less than one is not credited.
     """
     known = np.isfinite(scores)
     number = np.maximum(known.sum(axis=0), 1)
