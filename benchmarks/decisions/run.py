@@ -38,22 +38,28 @@ def main() -> int:
         os.environ["EVERLOOP_DATA"] = options.data
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     load = os.getloadavg()[0]
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"parts": {}}
     for name in options.part or known:
         started = time.monotonic()
         rows, claims = importlib.import_module(f"decisions.{name}").measure(quick=options.quick)
         _tell(name, rows, claims)
-        results["parts"][name] = {
+        part = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - started),
             "machine": describe_machine(load),
             "table": rows,
             "claims": claims,
         }
-    if not options.quick:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        if not options.quick:
+            _write(name, part)
     return 0
+
+
+def _write(name: str, part: dict[str, Any]) -> None:
+    """Put a part into the results as they are now: another part may have been measured meanwhile."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"parts": {}}
+    results["parts"] = dict(sorted({**results["parts"], name: part}.items()))
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def _tell(name: str, rows: list[dict[str, Any]], claims: list[dict[str, Any]]) -> None:
