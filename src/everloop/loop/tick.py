@@ -20,6 +20,7 @@ from everloop.data.table import DatasetVersion, head
 from everloop.improve.refresh import refresh_states
 from everloop.improve.retraining import LAST_TRAINING, Retraining, retrain
 from everloop.improve.rollback import roll_back_if_better, settle_watch
+from everloop.improve.row_ranges import settle_row_ranges
 from everloop.improve.split import adopt_split, is_judged, judge_split, settle_split, split_of, split_state
 from everloop.improve.trial import judge_trial, settle_trial
 from everloop.improve.triggers import LastTraining, Trigger, due_trigger
@@ -33,6 +34,7 @@ from everloop.monitor.drift.watching import look_for_drift
 from everloop.monitor.joining import JoinedForecast
 from everloop.monitor.live import LiveReport, joined_since, look
 from everloop.monitor.ranges import LiveWatch, watch_live
+from everloop.monitor.row_live import look_at_rows
 from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
@@ -92,8 +94,10 @@ def tick(context: LoopContext) -> TickReport:
             before = last_event(tx)
         with _stage(context, report, "traffic"):
             check_split(context.store, at=report.at, actor=ACTOR)
-        with _stage(context, report, "ingest"):
-            _bring_data(context, report)
+        has_table = context.project.settings.project.task == "forecasting"
+        if has_table:
+            with _stage(context, report, "ingest"):
+                _bring_data(context, report)
         with _stage(context, report, "trial"):
             adopt_split(context.project, context.store, at=report.at, actor=ACTOR)
             if report.dataset is None:
@@ -110,7 +114,9 @@ def tick(context: LoopContext) -> TickReport:
                 refresh_states(context.project, context.store, report.dataset, now=report.at, loaded=context.loaded)
             with _stage(context, report, "forecast"):
                 _forecast(context, report)
-        elif context.project.settings.project.task != "forecasting":
+        elif not has_table:
+            with _stage(context, report, "monitor"):
+                _watch_rows(context, report)
             with _stage(context, report, "drift"):
                 _look_for_drift(context, report, [])
         with _stage(context, report, "log"):
@@ -190,6 +196,15 @@ def _watch(context: LoopContext, report: TickReport) -> list[JoinedForecast]:
     _hold_to_range(context, report, champion, joined)
     _decide(context, report, joined)
     return joined
+
+
+def _watch_rows(context: LoopContext, report: TickReport) -> None:
+    """Hold the errors of a model of rows to the range of its first weeks."""
+    with context.store.read() as tx:
+        champion = in_role(tx, "champion")
+    if champion is not None:
+        found = look_at_rows(context.project, context.store, release=champion, now=report.at)
+        settle_row_ranges(context.store, found, at=report.at, actor=ACTOR)
 
 
 def _look_for_drift(context: LoopContext, report: TickReport, joined: list[JoinedForecast]) -> None:
