@@ -65,8 +65,9 @@ def detect(
     """
     means = _means(steps, upper_only)
     number = np.isfinite(means[-1]).sum(axis=1)
+    is_unused = np.isnan(means)
     means = np.nan_to_num(means)
-    cost = np.abs(means) * allowed[:, None] + means**2 / 2
+    cost = np.where(is_unused, np.inf, np.abs(means) * allowed[:, None] + means**2 / 2)
     state = _State.start(means.shape, top=math.exp(threshold + _OVER))
     evidence = np.empty(scores.shape)
     for period, (score, jump) in enumerate(zip(scores, jumps, strict=True)):
