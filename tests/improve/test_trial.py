@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from everloop.core.settings import ReleaseSettings
+from everloop.core.settings.releasing import ReleaseSettings
 from everloop.improve.trial import begin_trial, settle_trial
 from everloop.stats.evidence import Evidence
 from everloop.store.deployments import deploy, in_role

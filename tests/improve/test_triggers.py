@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import RetrainSettings
+from everloop.core.settings.releasing import RetrainSettings
 from everloop.improve.triggers import LastTraining, due_trigger, last_due, next_due
 
 MONDAY = datetime(2011, 12, 5, 3, tzinfo=UTC)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from everloop.core.settings import GateSettings
+from everloop.core.settings.training import GateSettings
 from everloop.data.panel import Panel
 from everloop.models.catalog import make_forecaster
 from everloop.models.forecaster import FitContext

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from everloop.core.frequency import Frequency
-from everloop.core.settings import GateSettings
+from everloop.core.settings.training import GateSettings
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from everloop.core.errors import NotFoundError, SettingsError, nearest
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 
 __all__ = ["SETTINGS_FILE", "Project", "load_project", "parse_settings"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 
 __all__ = ["SettingKey", "describe_settings", "settings_page", "values_in_force"]
 

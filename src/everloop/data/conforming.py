@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from everloop.core.errors import DataError, nearest
-from everloop.core.settings import ContractSettings
+from everloop.core.settings.project import ContractSettings
 from everloop.data.table_columns import Columns
 
 __all__ = ["ROW", "Conformed", "conform", "decide_types", "read_number", "read_text", "read_time"]

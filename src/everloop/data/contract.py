@@ -16,7 +16,7 @@ import polars as pl
 from pandera.errors import SchemaErrors
 
 from everloop.core.frequency import Frequency
-from everloop.core.settings import ContractSettings
+from everloop.core.settings.project import ContractSettings
 from everloop.data.conforming import Conformed
 from everloop.data.table_columns import Columns
 

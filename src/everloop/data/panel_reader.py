@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import DataError
 from everloop.core.frequency import Frequency
-from everloop.core.settings import DataSettings
+from everloop.core.settings.project import DataSettings
 from everloop.data.panel import Floats, Future, Ints, Panel
 from everloop.data.table_columns import Columns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from everloop.core.settings import DataSettings
+from everloop.core.settings.project import DataSettings
 
 __all__ = ["INGESTED_AT", "KNOWN_AT", "PERIOD", "Columns"]
 

@@ -18,7 +18,7 @@ from everloop.core.digest import digest_json
 from everloop.core.errors import SettingsError, nearest
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
-from everloop.core.settings import ReleaseSettings
+from everloop.core.settings.releasing import ReleaseSettings
 from everloop.improve.split_frame import arms_of, closed_days, frame_of, unit_of_series
 from everloop.improve.split_metrics import (
     BEFORE_DAYS,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import SettingsError
 from everloop.core.frequency import Frequency
-from everloop.core.settings import ReleaseSettings
+from everloop.core.settings.releasing import ReleaseSettings
 from everloop.improve.split_frame import SplitFrame
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.paired.losses import Loss

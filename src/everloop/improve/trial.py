@@ -8,7 +8,7 @@ import numpy as np
 
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
-from everloop.core.settings import ReleaseSettings
+from everloop.core.settings.releasing import ReleaseSettings
 from everloop.improve.comparison import decide, pair_cases
 from everloop.monitor.joining import JoinedForecast
 from everloop.release.rollout import begin_rollout, end_rollout

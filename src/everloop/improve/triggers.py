@@ -10,7 +10,7 @@ from croniter import croniter
 from croniter.croniter import CroniterError
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import RetrainSettings
+from everloop.core.settings.releasing import RetrainSettings
 
 __all__ = ["LastTraining", "Trigger", "due_trigger", "last_due", "next_due"]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from everloop.core.settings import ReleaseSettings
+from everloop.core.settings.releasing import ReleaseSettings
 from everloop.store.deployments import in_role
 from everloop.store.splits import TrafficSplit, end_split, split_in_force, start_split
 

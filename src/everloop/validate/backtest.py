@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.data.panel import Panel
 from everloop.experiment.training import fit_model
 from everloop.models.asking import ask

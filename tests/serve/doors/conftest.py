@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from everloop.core.project import parse_settings
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 
 
 @pytest.fixture

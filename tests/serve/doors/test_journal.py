@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors import journal as module
 from everloop.serve.doors.journal import Journal, RequestLine
 from everloop.serve.doors.redaction import Redaction, install_redaction, redact

@@ -10,7 +10,7 @@ import pytest
 from everloop.cli.main import main
 from everloop.core.errors import EverloopError, SettingsError
 from everloop.core.project import parse_settings
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.doorway import Doorway
 from everloop.serve.doors.rules import Exposure, check_exposure, is_loopback
 from everloop.serve.failures import error_headers, status_of

@@ -9,7 +9,7 @@ import pytest
 
 from certificates import Authority, Pair
 from everloop.core.errors import SettingsError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.tls import Certificate, open_certificate
 
 Access = Callable[..., Settings]

@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from everloop.core.errors import UnavailableError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.journal import RequestLine
 from everloop.serve.doors.spans import Spans, open_spans
 from everloop.serve.doors.tracing import begin_trace

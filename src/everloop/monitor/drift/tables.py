@@ -14,7 +14,7 @@ from everloop.core.digest import digest_json
 from everloop.core.errors import SettingsError, nearest
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.data import table
 from everloop.data.table_columns import Columns
 from everloop.monitor.drift.summaries import ALL, Counts, Moments, Summary, join_summaries

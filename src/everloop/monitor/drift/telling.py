@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.monitor.drift.expectation import Expectation
 from everloop.monitor.drift.report import ColumnVerdict, DriftReport, Finding
 from everloop.monitor.drift.streams import FORECAST_ERROR, ROWS, StreamKey, shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from everloop.core.errors import RequestError, UnavailableError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.keyring import Caller, Keyring
 from everloop.serve.doors.limits import Limiter, address_key, check_depth, check_rows
 from everloop.serve.doors.rules import Exposure

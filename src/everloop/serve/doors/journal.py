@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.redaction import redact_keys
 
 __all__ = ["Journal", "RequestLine"]

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.store.keys import SCOPES
 
 __all__ = ["Exposure", "check_exposure", "is_loopback"]

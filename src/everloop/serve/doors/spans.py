@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from everloop import __version__
 from everloop.core.errors import UnavailableError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 from everloop.serve.doors.journal import RequestLine
 from everloop.serve.doors.tracing import Trace
 

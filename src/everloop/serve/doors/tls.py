@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 
 from everloop.core.errors import SettingsError
-from everloop.core.settings import Settings
+from everloop.core.settings.whole import Settings
 
 __all__ = ["Certificate", "open_certificate"]
 

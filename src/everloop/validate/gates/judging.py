@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from everloop.core.settings import GateSettings
+from everloop.core.settings.training import GateSettings
 from everloop.data.panel import Panel
 from everloop.validate.backtest import Backtest
 from everloop.validate.gates.accuracy import beats_baseline, finite, not_worse_than_champion

@@ -1,0 +1,71 @@
+"""What is forecast, what is trained, and what a candidate must show before release."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from everloop.core.settings.section import Section, key
+
+__all__ = ["ForecastSettings", "GateSettings", "TrainSettings", "ValidateSettings"]
+
+
+class ForecastSettings(Section):
+    """What is forecast."""
+
+    horizon: int = key(28, unit="steps", help="How far ahead a forecast reaches.", ge=1, le=1000)
+    levels: list[Annotated[float, Field(gt=0, lt=100)]] = key(
+        [80, 95], unit="percent", help="The levels of the prediction intervals."
+    )
+
+
+class TrainSettings(Section):
+    """What is tried."""
+
+    candidates: list[str] = key(
+        ["seasonal_naive", "ets", "lightgbm"],
+        help="The forecasters to try: built-in names, or 'module:Class' for your own.",
+        min_length=1,
+    )
+    options: dict[str, dict[str, Any]] = key({}, help="Constructor parameters by candidate name.")
+    history: int = key(0, unit="steps", help="How much of the past is read for training; 0 means all.", ge=0)
+    threads: int = key(0, unit="threads", help="Threads used in training; 0 means all cores.", ge=0)
+
+
+class GateSettings(Section):
+    """What a candidate must show before it may be released."""
+
+    min_skill: float = key(
+        0.0, unit="share", help="Least improvement of the metric over the seasonal naive (0.05 means 5 % better)."
+    )
+    champion_margin: float = key(
+        0.02, unit="share", help="How much worse than the champion's metric a candidate may be.", ge=0
+    )
+    max_bias: float = key(0.15, unit="share of actual sales", help="Largest absolute bias over all windows.", ge=0)
+    coverage_tolerance: float = key(
+        0.08, unit="share", help="How far an interval's coverage may lie from its level (0.08 means 8 points).", ge=0
+    )
+    slice_margin: float = key(
+        0.05, unit="share", help="How much worse than the champion a store, department or the like may be.", ge=0
+    )
+    alpha: float = key(
+        0.05, unit="probability", help="Bound on failing a candidate that is as good as the champion.", gt=0, lt=0.5
+    )
+    waive: dict[str, str] = key(
+        {},
+        help="Failures that are let pass: a gate's name or code, and the reason, which stays with the release.",
+    )
+
+
+class ValidateSettings(Section):
+    """How a candidate is examined: a rolling-origin backtest, then gates."""
+
+    windows: int = key(3, unit="windows", help="How many windows the backtest has.", ge=1)
+    step: int = key(0, unit="steps", help="The distance between two windows' cutoffs; 0 means the horizon.", ge=0)
+    mode: Literal["refit", "update"] = key(
+        "refit", help="At each cutoff: fit anew, or fit at the first cutoff and update with the rows that came since."
+    )
+    metric: Literal["wape", "mase", "rmsse", "pinball"] = key("wape", help="The metric that ranks candidates.")
+    slices: list[str] = key([], help="Static or series columns by whose values the metrics are also given.")
+    gates: GateSettings = Field(default_factory=GateSettings, description="See `validate.gates`.")
