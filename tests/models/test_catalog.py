@@ -49,7 +49,7 @@ def test_a_users_class_comes_in_by_the_same_door(root: Path) -> None:
     ("name", "options", "kind", "code", "hint"),
     [
         ("lightgmb", {}, UsageError, "forecaster_unknown", "'lightgbm'"),
-        ("arima", {}, UsageError, "forecaster_unknown", "'ets'"),
+        ("arima", {}, UsageError, "forecaster_unknown", "'adida'"),
         ("lightgbm", {"tree": 5}, UsageError, "forecaster_option", "'trees'"),
         ("own_models_for_catalog:Good", {"spam": 5}, UsageError, "forecaster_option", "'span'"),
         ("own_models_for_catalog:Half", {}, ModelError, "forecaster_protocol", "PickledForecaster"),

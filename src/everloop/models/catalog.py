@@ -16,6 +16,8 @@ __all__ = ["BUILT_IN", "forecaster_class", "make_forecaster"]
 BUILT_IN = {
     "seasonal_naive": "everloop.models.seasonal_naive:SeasonalNaiveForecaster",
     "ets": "everloop.models.ets:ETSForecaster",
+    "croston": "everloop.models.croston:CrostonForecaster",
+    "adida": "everloop.models.adida:ADIDAForecaster",
     "lightgbm": "everloop.models.lightgbm:LightGBMForecaster",
 }
 
