@@ -7,6 +7,7 @@ forecasting go through its C library alone (:mod:`everloop.models.booster`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,8 +23,10 @@ from everloop.models.boosting import TreeOptions, predict, train_boosters
 from everloop.models.closing import is_closed
 from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
+from everloop.models.groups import leave_out
 from everloop.models.intervals import ErrorPools, PastErrors, error_unit, no_errors
 from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
+from everloop.models.search import Range, Real, Whole
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
 __all__ = ["LightGBMForecaster"]
@@ -60,9 +63,22 @@ class LightGBMForecaster:
             bounds memory (about 250 bytes a row) and time.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
         windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
+        without: groups of features that are left out, such as ``["price"]``; see ``everloop.models.groups``.
     """
 
     memory: int = 0
+
+    @classmethod
+    def search_space(cls) -> dict[str, Range]:
+        """What may be tuned; names that the constructor does not take are left out by who reads it."""
+        return {
+            "trees": Whole(50, 600, log=True),
+            "learning_rate": Real(0.02, 0.25, log=True),
+            "leaves": Whole(8, 255, log=True),
+            "leaf_rows": Whole(20, 500, log=True),
+            "max_rows": Whole(200_000, 4_000_000, log=True),
+            "variance_power": Real(1.05, 1.7),
+        }
 
     def __init__(
         self,
@@ -74,6 +90,7 @@ class LightGBMForecaster:
         max_rows: int = 2_000_000,
         objective: str = "auto",
         windows: int = 3,
+        without: Sequence[str] = (),
     ) -> None:
         self.trees = trees
         self.learning_rate = learning_rate
@@ -82,6 +99,7 @@ class LightGBMForecaster:
         self.max_rows = max_rows
         self.objective = objective
         self.windows = windows
+        self.without = without
 
     def fit(self, panel: Panel, context: FitContext) -> Self:
         """Learn trees and past errors.
@@ -96,6 +114,7 @@ class LightGBMForecaster:
         rows = sample_rows(spec, panel, scales, horizon=context.horizon, max_rows=self.max_rows, seed=seed)
         if not len(rows.target):
             raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
+        leave_out(rows.matrix, spec.names, self.without)
         span = self._held_out_span(panel, rows, context.horizon)
         options = TreeOptions(
             self.trees, self.learning_rate, self.leaves, self.leaf_rows, objective, seed, context.threads
@@ -152,7 +171,7 @@ class LightGBMForecaster:
     def parameters(self) -> dict[str, Any]:
         """The constructor's parameters."""
         names = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "objective", "windows")
-        return {name: getattr(self, name) for name in names}
+        return {**{name: getattr(self, name) for name in names}, "without": list(self.without)}
 
     def learned(self) -> dict[str, Any]:
         """What the fit chose, as JSON values: objective, rows learnt from, features, errors measured."""
