@@ -1,11 +1,9 @@
-"""``everloop forecast``: the champion's forecast of every series, as a file or on stdout."""
+"""``everloop forecast``: the champion's forecast of every series, in a file, a table or on stdout."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import polars as pl
 import typer
 
@@ -13,21 +11,28 @@ from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import print_json, print_table, say
 from everloop.core.clock import SystemClock
 from everloop.core.errors import UsageError
-from everloop.core.frequency import Frequency
 from everloop.core.project import Project
-from everloop.data.panel import split_key
-from everloop.serve.answers import Answer, Answerer
-from everloop.serve.query import ForecastQuery, level_labels
+from everloop.data.table import head
+from everloop.improve.refresh import LoadedReleases, refresh_states
+from everloop.loop.context import LoopContext, holder_name
+from everloop.loop.lease import held_lease
+from everloop.serve.batch.making import make_batch
+from everloop.serve.batch.places import Place
+from everloop.serve.batch.rows import BatchRows
+from everloop.serve.query import ForecastQuery
+from everloop.store.deployments import in_role, latest_state
+from everloop.store.engine import Store
 
-_FORMATS = (".parquet", ".csv")
-_DAYS = ("d", "w", "mo", "q", "y")
 _SHOWN = 40
 
 
 def command(
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write FILE.parquet or FILE.csv.")
+        str | None,
+        typer.Option("--out", "-o", metavar="PLACE", help="FILE.parquet, FILE.csv, delta:FOLDER, or a database's URL."),
     ] = None,
+    table: Annotated[str, typer.Option("--table", help="The table's name in a database.")] = "forecasts",
+    keep: Annotated[int, typer.Option("--keep", help="Cutoffs that stay in a table; 0 means all.", min=0)] = 0,
     horizon: Annotated[
         int | None, typer.Option("--horizon", help="Steps ahead instead of forecast.horizon.", min=1)
     ] = None,
@@ -38,62 +43,70 @@ def command(
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forecast every series with the champion: one row for each series and date.
+    """Forecast every series with the champion from the newest data: one row for each series and date.
 
-    The columns are the series' own, the time, forecast, and lo-80, hi-80 and so on for each level. The forecast is
-    stored as a prediction, so that it is monitored and can be traced. A file appears whole or not at all.
+    The columns are the series' own, the time, forecast, and lo-80, hi-80 and so on for each level; a table also has
+    the cutoff and the prediction's id, and holds a batch for each cutoff. The forecast is stored as a
+    prediction, so that it is monitored and can be traced. A file or batch appears whole or not at all, and writing it
+    again changes nothing.
 
     Example: everloop forecast --out forecasts.parquet
     """
-    if out is not None and out.suffix not in _FORMATS:
-        raise UsageError("format", f"cannot write {out.name!r}", hint="end the name in .parquet or .csv", path="--out")
+    place = None if out is None else Place.parse(out, table=table, keep=keep)
+    if place is not None and place.kind == "file" and keep:
+        raise UsageError(
+            "forecast_keep",
+            "a file holds one cutoff only",
+            hint="--keep is for delta:FOLDER and databases",
+            path="--keep",
+        )
     with opened(project, set_) as (found, store):
+        clock = SystemClock()
+        _bring_up_to_date(found, store, clock)
         query = ForecastQuery(horizon=horizon, levels=None if level is None else tuple(level))
-        answer = Answerer(found, store, SystemClock()).answer_batch(query=query)
-    frame = forecast_frame(found, answer)
-    if out is not None:
-        _write(frame, out)
-    for note in answer.notes:
+        batch = make_batch(found, store, clock, query)
+    rows = BatchRows.of(found, batch)
+    is_written = place.write(rows) if place is not None else False
+    for note in batch.values.notes:
         say(f"note: {note}")
     summary = {
-        "prediction_id": answer.prediction_id,
-        "release": answer.release,
-        "cutoff": answer.cutoff,
-        "rows": frame.height,
-        "file": out,
+        "prediction_id": batch.prediction_id,
+        "release": batch.release,
+        "cutoff": batch.cutoff,
+        "rows": rows.height,
+        "file": None if place is None else place.text,
+        "is_written": is_written,
     }
     if as_json:
-        print_json(summary | ({} if out is not None else {"forecasts": _plain(frame)}))
+        print_json(summary | ({} if place is not None else {"forecasts": _plain(rows.plain())}))
         return
-    if out is None:
-        rows = frame.head(_SHOWN).rows()
-        print_table(frame.columns, [[str(cell) if hasattr(cell, "year") else cell for cell in row] for row in rows])
-        if frame.height > _SHOWN:
-            say(f"{frame.height - _SHOWN} more rows; write them all: everloop forecast --out FILE.parquet")
-    where = f" in {out}" if out is not None else ""
-    say(f"{frame.height} rows{where}; prediction {answer.prediction_id} by release {answer.release[:12]}")
+    if place is None:
+        _show(rows)
+    where = "" if place is None else f" in {place.text}" + ("" if is_written else " already")
+    say(f"{rows.height} rows{where}; prediction {batch.prediction_id} by release {batch.release[:12]}")
 
 
-def forecast_frame(project: Project, answer: Answer) -> pl.DataFrame:
-    """An answer as rows: series columns, time, ``forecast``, and the bounds of each level (null where unknown)."""
-    data = project.settings.data
-    values = answer.values
-    n, steps = values.mean.shape
-    keys = [split_key(key) for key in values.series]
-    columns = [
-        pl.Series(name, [key[place] for key in keys], dtype=pl.String).gather(np.repeat(np.arange(n), steps))
-        for place, name in enumerate(data.series)
-    ]
-    times = pl.Series(data.time, np.tile(values.times, n)).cast(pl.Datetime("us"))
-    columns.append(times.cast(pl.Date) if Frequency.parse(data.frequency).unit in _DAYS else times)
-    columns.append(pl.Series("forecast", values.mean.ravel()))
-    for level in values.lower:
-        low, high = level_labels(level)
-        columns += [
-            pl.Series(low, values.lower[level].ravel()).fill_nan(None),
-            pl.Series(high, values.upper[level].ravel()).fill_nan(None),
-        ]
-    return pl.DataFrame(columns)
+def _bring_up_to_date(project: Project, store: Store, clock: SystemClock) -> None:
+    """Let the champion know the newest data, as a step of the loop would."""
+    dataset = head(project.table)
+    if dataset is None:
+        return
+    with store.read() as tx:
+        champion = in_role(tx, "champion")
+        state = latest_state(tx, champion) if champion else None
+    if champion is None or (state is not None and state.dataset_digest == dataset.digest):
+        return
+    with held_lease(LoopContext(project, store, clock, holder_name())):
+        refresh_states(project, store, dataset, now=clock.now(), loaded=LoadedReleases(project))
+
+
+def _show(rows: BatchRows) -> None:
+    steps = rows.batch.values.mean.shape[1]
+    frame = rows.plain(slice(0, -(-_SHOWN // max(1, steps)))).head(_SHOWN)
+    cells = [[str(cell) if hasattr(cell, "year") else cell for cell in row] for row in frame.rows()]
+    print_table(frame.columns, cells)
+    if rows.height > _SHOWN:
+        say(f"{rows.height - _SHOWN} more rows; write them all: everloop forecast --out FILE.parquet")
 
 
 def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -101,19 +114,3 @@ def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
         {name: cell.isoformat() if hasattr(cell, "isoformat") else cell for name, cell in row.items()}
         for row in frame.to_dicts()
     ]
-
-
-def _write(frame: pl.DataFrame, out: Path) -> None:
-    making = out.with_name(f".{out.name}.making")
-    try:
-        if out.suffix == ".csv":
-            frame.write_csv(making)
-        else:
-            frame.write_parquet(making)
-        making.replace(out)
-    except OSError as error:
-        raise UsageError(
-            "write", f"cannot write {out}: {error.strerror or error}", hint="does the folder exist?", path="--out"
-        ) from error
-    finally:
-        making.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from everloop.core.digest import digest_json
 from everloop.core.errors import EverloopError
 from everloop.data.ingest import IngestResult, ingest, ingest_frame
 from everloop.data.outcomes import outcomes_frame
@@ -38,6 +37,7 @@ from everloop.monitor.row_live import look_at_rows
 from everloop.monitor.traffic import check_split
 from everloop.release.registry import sync_aliases
 from everloop.serve.answers import Answerer
+from everloop.serve.batch.making import batch_id
 from everloop.serve.log.retention import tend_log
 from everloop.store.alerts import clear_alert, open_alerts, raise_alert
 from everloop.store.deployments import in_role, latest_state
@@ -296,11 +296,11 @@ def _forecast(context: LoopContext, report: TickReport) -> None:
         state = latest_state(tx, champion) if champion else None
         if champion is None or state is None:
             return
-        leader = _batch_id(champion, state.id)
+        leader = batch_id(champion, state.id, "")
         is_done = has_prediction(tx, leader)
         challenger = in_role(tx, "challenger")
         shadow_state = latest_state(tx, challenger) if challenger else None
-        shadow = _batch_id(challenger, shadow_state.id, leader) if challenger and shadow_state else None
+        shadow = batch_id(challenger, shadow_state.id, leader) if challenger and shadow_state else None
         is_shadow_done = shadow is None or has_prediction(tx, shadow)
     if is_done and is_shadow_done:
         return
@@ -311,12 +311,6 @@ def _forecast(context: LoopContext, report: TickReport) -> None:
     if shadow is not None and not is_shadow_done:
         answerer.answer_batch("challenger", prediction_id=shadow, twin=leader)
         report.predicted += 1
-
-
-def _batch_id(release: str, state: str, twin: str = "") -> str:
-    """The id of the batch that a state gives: made again, it is the same one (a UUID of version 8, RFC 9562)."""
-    text = digest_json([release, state, twin])
-    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-8{text[17:20]}-{text[20:32]}"
 
 
 @contextlib.contextmanager

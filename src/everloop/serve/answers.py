@@ -22,7 +22,7 @@ from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.served import Served, instant_of, load_served, wanted_in
 from everloop.store.deployments import Role
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction, add_predictions
+from everloop.store.facts import Prediction, add_predictions, has_prediction
 from everloop.store.values import ForecastValues
 
 __all__ = ["About", "Answer", "Answerer", "forecast_rows", "no_champion"]
@@ -207,7 +207,9 @@ class Answerer:
 
     def _keep(self, prediction: Prediction) -> None:
         with self._store.write() as tx:
-            add_predictions(tx, [prediction])
+            # a batch has the id of what it was made from, and another may have made the same one meanwhile
+            if not has_prediction(tx, prediction.id):
+                add_predictions(tx, [prediction])
 
 
 def compute_values(
