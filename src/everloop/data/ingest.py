@@ -226,7 +226,9 @@ class _Ingestion:
         present = set(conformed.rows.columns)
         if self.since is not None:
             keep &= conformed.rows.select((pl.col(time) > self.since).fill_null(False)).to_series()
-        hidden = [name for name in (self.columns.target, *settings.data.observed) if name and name in present]
+        ahead = {*settings.data.known_ahead, *settings.data.static}
+        observed = [name for name in self.columns.others if name not in ahead]
+        hidden = [name for name in (self.columns.target, *observed) if name and name in present]
         rows = conformed.rows.with_columns(
             pl.when(is_later.fill_null(False)).then(None).otherwise(pl.col(name)).alias(name) for name in hidden
         ).filter(keep)

@@ -11,12 +11,13 @@ from everloop.core.errors import DataError
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data import table
+from everloop.data.cleaning.marking import memory_of, with_marks
 from everloop.data.panel import Panel, join_key
 from everloop.data.panel_reader import PanelReader
 from everloop.data.table import DatasetVersion
 from everloop.data.table_columns import INGESTED_AT, KNOWN_AT, Columns
 
-__all__ = ["load_panel", "truth"]
+__all__ = ["load_panel", "truth", "unscored"]
 
 
 def load_panel(
@@ -46,7 +47,10 @@ def load_panel(
     if start is not None:
         frequency = frequency.anchored_for(start)
     end = frequency.index_of(cutoff) if cutoff is not None else _last_index(project, dataset, frequency)
-    begin = end - history + 1 if history else None
+    # marks depend on what came before, so that as much more is read for them
+    is_marked = settings.cleaning.is_active
+    before = memory_of(frequency, settings.cleaning) if is_marked else 0
+    begin = end - history - before + 1 if history else None
     reader = PanelReader(settings, columns, frequency, begin=begin, cutoff=end, horizon=horizon)
     first = "" if begin is None else str(frequency.times(np.array([begin]))[0])[:7]
     for _, rows in table.read_periods(project.table, version=dataset.version, columns=columns.all, first=first):
@@ -56,6 +60,9 @@ def load_panel(
         for _, rows in table.read_periods(project.future_table, columns=ahead.all, first=first):
             reader.take_ahead(rows)
     panel = reader.panel()
+    if is_marked:
+        panel = with_marks(panel, settings.cleaning)
+        panel = panel.since(end - history + 1) if history else panel
     if settings.missing_ahead == "error":
         _refuse_missing(panel, horizon)
     return panel, dataset
@@ -95,6 +102,34 @@ def truth(project: Project, *, since: datetime, version: int | None = None) -> p
             )
         )
     return pl.concat(parts)
+
+
+def unscored(project: Project, *, since: datetime, version: int | None = None) -> pl.DataFrame:
+    """The series and instants at or after ``since`` whose targets are known but judge no forecast.
+
+    Returns:
+        A frame of ``series`` (text) and ``time``, as :func:`truth` has them; see ``data.cleaning`` for what is left
+        out. Empty where the settings leave nothing out.
+    """
+    settings = project.settings.data
+    none = pl.DataFrame(schema={"series": pl.String, "time": pl.Datetime("us")})
+    dataset = table.head(project.table, version) if settings.cleaning.is_active else None
+    latest = table.last_known(project.table, settings.time, settings.target, version=version) if dataset else None
+    if latest is None:
+        return none
+    frequency = Frequency.parse(settings.frequency)
+    start = table.earliest(project.table, settings.time)
+    frequency = frequency if start is None else frequency.anchored_for(start)
+    periods = frequency.index_of(latest) - frequency.index_of(since) + 1
+    if periods <= 0:
+        return none
+    panel, _ = load_panel(project, version=version, history=periods, horizon=0)
+    if panel.marks is None:
+        return none
+    rows = panel.marks.unscored
+    names = np.array([join_key(key) for key in panel.keys], dtype=object)[panel.series_of_rows()[rows]]
+    times = panel.frequency.times(panel.index_of_rows()[rows])
+    return pl.DataFrame({"series": names.tolist(), "time": times}, schema=none.schema)
 
 
 def _key_text(series: list[str]) -> pl.Expr:

@@ -7,6 +7,7 @@ target; text columns are stored as codes into ``categories``. Values known for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import RequestError, nearest
 from everloop.core.frequency import Frequency
+from everloop.data.marks import PRICE, Marks, treated
 
 __all__ = ["Future", "Panel", "join_key", "split_key"]
 
@@ -67,6 +69,8 @@ class Panel:
         categories: the texts that the codes of a column stand for.
         future: known-ahead values after the cutoff.
         closed_weekdays: weekdays without trade (Monday is 0).
+        marks: which values are no true picture of demand; ``y`` and the price column hold what became of them.
+            A panel made of some of another's series by hand must give it up.
     """
 
     frequency: Frequency
@@ -81,6 +85,7 @@ class Panel:
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict)
     future: Future = field(default_factory=lambda: Future(0, {}))
     closed_weekdays: frozenset[int] = frozenset()
+    marks: Marks | None = None
 
     @property
     def n_series(self) -> int:
@@ -129,6 +134,12 @@ class Panel:
         Known-ahead values of the next ``horizon`` periods move to ``future``, since they were known then.
         Series that had not begun by then are gone too.
         """
+        if self.marks is not None and cutoff < self.cutoff:
+            was = self.untreated()
+            past = replace(was, marks=None).until(cutoff, horizon=horizon)
+            kept = self.index_of_rows() <= cutoff
+            marks = self.marks.moved(kept)
+            return replace(past, marks=marks.chosen(marks.known_at <= cutoff)).treated()
         drop = self.cutoff - cutoff
         if drop < 0:
             raise ValueError(f"cutoff {cutoff} is after the panel's own, {self.cutoff}")
@@ -172,7 +183,75 @@ class Panel:
             y=self.y[rows],
             known={name: values[rows] for name, values in self.known.items()},
             observed={name: values[rows] for name, values in self.observed.items()},
+            marks=None if self.marks is None else self.marks.moved(rows),
         )
+
+    def since(self, first: int) -> Panel:
+        """The panel as if nothing before the grid index ``first`` had been read.
+
+        Series begin at their first own observation from then on; those without any are gone.
+        """
+        index = self.index_of_rows()
+        series = self.series_of_rows()
+        is_known = np.isfinite(self.untreated().y) & (index >= first)
+        begins = np.full(self.n_series, np.iinfo(np.int64).max)
+        np.minimum.at(begins, series[is_known], index[is_known])
+        keep = begins <= self.cutoff
+        rows = index >= begins[series]
+        lengths = np.where(keep, self.cutoff - begins + 1, 0)[keep]
+        return replace(
+            self,
+            keys=tuple(key for key, is_kept in zip(self.keys, keep, strict=True) if is_kept),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            y=self.y[rows],
+            known={name: values[rows] for name, values in self.known.items()},
+            observed={name: values[rows] for name, values in self.observed.items()},
+            static={name: values[keep] for name, values in self.static.items()},
+            future=Future(self.future.steps, {name: block[keep] for name, block in self.future.columns.items()}),
+            marks=None if self.marks is None else self.marks.moved(rows),
+        )
+
+    def treated(self) -> Panel:
+        """The panel with its marked values treated, where they are as they were observed."""
+        marks = self.marks
+        if marks is None or not len(marks):
+            return self
+        season = self.frequency.season
+        made = replace(self, y=treated(self.y, self.offsets, marks, season))
+        return made._with_price(lambda values: treated(values, self.offsets, marks, season, prices=True))
+
+    def untreated(self) -> Panel:
+        """The panel with its marked values as they were observed."""
+        marks = self.marks
+        if marks is None or not len(marks):
+            return self
+        y = self.y.copy()
+        is_price = marks.kind == PRICE
+        y[marks.row[~is_price]] = marks.raw[~is_price]
+
+        def observed(values: Floats) -> Floats:
+            out = values.copy()
+            out[marks.row[is_price]] = marks.raw[is_price]
+            return out
+
+        return replace(self, y=y)._with_price(observed)
+
+    def _with_price(self, change: Callable[[Floats], Floats]) -> Panel:
+        """The panel with the column changed that wrong prices were looked for in."""
+        name = self.marks.price if self.marks is not None else ""
+        if name in self.known:
+            return replace(self, known={**self.known, name: change(self.known[name])})
+        if name in self.observed:
+            return replace(self, observed={**self.observed, name: change(self.observed[name])})
+        return self
+
+    def scored(self) -> Floats:
+        """The targets that forecasts are judged by: ``y`` without the marked ones that are not kept."""
+        if self.marks is None or not len(self.marks.unscored):
+            return self.y
+        y = self.y.copy()
+        y[self.marks.unscored] = np.nan
+        return y
 
     def last(self, periods: int) -> Floats:
         """The last ``periods`` targets of every series, shape ``(n, periods)``; NaN before a series begins."""

@@ -30,7 +30,8 @@ class Columns:
     @classmethod
     def of_observations(cls, settings: DataSettings) -> Columns:
         """The columns of the table of observations."""
-        others = (*settings.known_ahead, *settings.observed, *settings.static)
+        stock = settings.cleaning.stock_column
+        others = (*settings.known_ahead, *settings.observed, *([stock] if stock else []), *settings.static)
         own = {*settings.series, settings.time, settings.target}
         return cls(
             tuple(settings.series),

@@ -189,7 +189,7 @@ def _fold(
     return Fold(
         cutoff=past.cutoff,
         positions=kept,
-        actual=panel.y[ahead].astype(np.float64),
+        actual=panel.scored()[ahead].astype(np.float64),
         mean=forecast.mean,
         lower={level: forecast.lower.get(level, blank) for level in levels},
         upper={level: forecast.upper.get(level, blank) for level in levels},

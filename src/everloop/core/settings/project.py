@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from everloop.core.errors import SettingsError
 from everloop.core.frequency import Frequency
+from everloop.core.settings.cleaning import CleaningSettings
 from everloop.core.settings.section import Section, key
 
 __all__ = ["ContractSettings", "DataSettings", "ProjectSettings"]
@@ -77,6 +78,7 @@ class DataSettings(Section):
     )
     closed_weekdays: list[Weekday] = key([], help="Weekdays without trade: their forecast is zero.")
     contract: ContractSettings = Field(default_factory=ContractSettings, description="See `data.contract`.")
+    cleaning: CleaningSettings = Field(default_factory=CleaningSettings, description="See `data.cleaning`.")
 
     @field_validator("frequency")
     @classmethod
