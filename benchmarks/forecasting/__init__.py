@@ -1,0 +1,1 @@
+"""How good forecasts are, how long they take, and how much memory."""
