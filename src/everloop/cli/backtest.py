@@ -13,6 +13,7 @@ from everloop.core.clock import SystemClock
 from everloop.data.loading import load_panel
 from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
+from everloop.experiment.tuned import with_tuned
 from everloop.release.champion import champion_reference
 from everloop.validate.examination import BASELINE, Examination, backtest_candidate, examine
 
@@ -30,6 +31,7 @@ def command(
     Example: everloop backtest lightgbm --set validate.windows=5
     """
     with opened(project, set_) as (found, store):
+        found = with_tuned(found, store)
         settings = found.settings
         panel, dataset = load_panel(found, history=settings.train.history, horizon=settings.forecast.horizon)
         tracker = open_tracker(found, clock=SystemClock())

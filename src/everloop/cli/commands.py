@@ -26,6 +26,7 @@ COMMANDS = (
     Command("Experiment", "ingest", "Bring data into the versioned table, checked by the contract."),
     Command("Experiment", "train", "Examine the candidates by backtest and fit the best; each is an MLflow run."),
     Command("Experiment", "backtest", "Examine one candidate without fitting or releasing it."),
+    Command("Experiment", "tune", "Search for better options of a candidate, within a time; goes on where it stopped."),
     Command("Experiment", "compare", "Rank runs, or plan how long a trial would take."),
     Command("Experiment", "run", "The main job: ingest, train, gates, release."),
     Command("Release", "release", "List releases, or show one with its evidence."),

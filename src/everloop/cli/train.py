@@ -12,6 +12,7 @@ from everloop.data.loading import load_panel
 from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
 from everloop.experiment.training import fit_candidate
+from everloop.experiment.tuned import with_tuned
 from everloop.release.build import build_release
 from everloop.release.bundle import Release
 from everloop.release.champion import champion_reference
@@ -29,7 +30,7 @@ def command(project: ProjectOption = None, set_: SetOption = None, as_json: Json
     Example: everloop train --set train.candidates='["lightgbm"]'
     """
     with opened(project, set_) as (found, store):
-        examinations, release = _train(found, store)
+        examinations, release = _train(with_tuned(found, store), store)
     if as_json:
         candidates = [examination_record(each) for each in examinations]
         print_json({"release": release.digest if release else None, "candidates": candidates})

@@ -14,6 +14,7 @@ from everloop.data.table import DatasetVersion
 from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
 from everloop.experiment.training import fit_candidate
+from everloop.experiment.tuned import with_tuned
 from everloop.improve.trial import begin_trial
 from everloop.improve.triggers import LastTraining, Trigger
 from everloop.release.build import build_release
@@ -91,6 +92,7 @@ def retrain(
     Raises:
         DataError: there are no data, or too few of them.
     """
+    project = with_tuned(project, store)
     panel, dataset = load_panel(
         project, history=project.settings.train.history, horizon=project.settings.forecast.horizon
     )

@@ -11,6 +11,7 @@ from everloop.core.settings.releasing import ReleaseSettings, RetrainSettings
 from everloop.core.settings.section import Section
 from everloop.core.settings.serving import AccessSettings, LogSettings, ServeSettings
 from everloop.core.settings.training import ForecastSettings, TrainSettings, ValidateSettings
+from everloop.core.settings.tuning import TuneSettings
 
 __all__ = ["Settings"]
 
@@ -22,6 +23,7 @@ class Settings(Section):
     data: DataSettings = Field(default_factory=DataSettings)
     forecast: ForecastSettings = Field(default_factory=ForecastSettings)
     train: TrainSettings = Field(default_factory=TrainSettings)
+    tune: TuneSettings = Field(default_factory=TuneSettings)
     validation: ValidateSettings = Field(default_factory=ValidateSettings, alias="validate")
     release: ReleaseSettings = Field(default_factory=ReleaseSettings)
     retrain: RetrainSettings = Field(default_factory=RetrainSettings)

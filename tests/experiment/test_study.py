@@ -1,0 +1,220 @@
+"""Studies: what is drawn, what is kept, and going on after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from everloop.core.errors import ConflictError, ModelError
+from everloop.core.project import Project
+from everloop.experiment.study import Ended, Live, Study, StudyPlan, held_study
+from everloop.experiment.tuning import Budget, Searched, search
+from everloop.models.search import Choice, Real, Whole
+from shop import project_in
+
+SPACE = {"depth": Whole(1, 40), "kind": Choice(("a", "b")), "rate": Real(0.01, 1.0, log=True)}
+PLAN = StudyPlan("bowl", SPACE, {"depth": 30, "kind": "a", "rate": 0.9}, 3, "content", seed=11)
+
+
+def bowl(options: Mapping[str, Any], window: int) -> float:
+    """Least at depth 12, rate 0.1 and kind b; later windows are harder."""
+    miss = (options["depth"] - 12) ** 2 / 100 + abs(options["rate"] - 0.1) + 0.3 * (options["kind"] == "a")
+    return float(1 + window + miss)
+
+
+class Runs:
+    """Takes down what became of each trial."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def begin(self, trial: Live) -> str:
+        return str(trial.number)
+
+    def end(self, run_id: str, trial: Live, metric: str, state: str) -> None:
+        self.states.append(state)
+
+
+def run(
+    study: Study, judge: Callable[[Mapping[str, Any], int], float] = bowl, trials: int = 11, **more: Any
+) -> Searched:
+    budget = Budget(trials, more.pop("ends_at", 1e9), more.pop("kept_windows", 0))
+    return search(study, judge, budget, runs=more.pop("runs", Runs()), metric="wape", **more)
+
+
+def told(trials: tuple[Ended, ...] | list[Ended]) -> list[tuple[Any, ...]]:
+    """What matters of trials: not their numbers and times."""
+    return [(each.options, each.state, each.values, each.value) for each in trials]
+
+
+def test_a_search_finds_better_options_and_begins_with_the_present_ones(make_project: Callable[..., Project]) -> None:
+    with held_study(make_project(), PLAN) as study:
+        found = run(study, trials=20)
+        best = study.best()
+    assert found.trials[0].options == PLAN.present
+    assert best is not None
+    assert best.value == pytest.approx(sum(bowl(best.options, window) for window in range(3)) / 3)
+    assert best.value < found.trials[0].value * 0.75
+    assert any(each.state == "pruned" and len(each.values) < 3 for each in found.trials)
+
+
+def test_searched_in_parts_it_draws_what_one_search_would_have_drawn(make_project: Callable[..., Project]) -> None:
+    with held_study(make_project(name="whole"), PLAN) as study:
+        whole = run(study).trials
+    project = make_project(name="parts")
+    for trials in (2, 9, 11):
+        with held_study(project, PLAN) as study:
+            parts = run(study, trials=trials).trials
+    assert told(parts) == told(whole)
+    with held_study(make_project(name="other"), replace(PLAN, seed=12)) as study:
+        assert told(run(study).trials) != told(whole)
+
+
+def test_a_finished_study_tries_nothing_more(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    with held_study(project, PLAN) as study:
+        run(study, trials=5)
+    with held_study(project, PLAN) as study:
+        again = run(study, trials=5)
+    assert (again.new, again.why, len(again.trials)) == (0, "trials", 5)
+
+
+def test_time_is_kept_within_a_trial_and_the_next_search_goes_on_from_its_window(
+    make_project: Callable[..., Project],
+) -> None:
+    project, now, seen = make_project(), [0.0], []
+
+    def judge(options: Mapping[str, Any], window: int) -> float:
+        seen.append((str(options), window))
+        now[0] += 10.0
+        return bowl(options, window)
+
+    # three windows for the present options, then two more fit into 57 seconds
+    with held_study(project, PLAN) as study:
+        runs = Runs()
+        first = run(study, judge, ends_at=57.0, runs=runs, clock=lambda: now[0])
+    assert (now[0], first.why, len(first.trials)) == (50.0, "time", 1)
+    assert runs.states == ["complete", "cut off"]
+    # with windows kept for the check after it, the search ends sooner
+    with held_study(make_project(name="kept"), PLAN) as study:
+        now[0] = 0.0
+        run(study, judge, ends_at=57.0, kept_windows=2, clock=lambda: now[0])
+    assert now[0] == 30.0
+    with held_study(project, PLAN) as study:
+        second = run(study, judge, trials=2)
+    assert len(second.trials) == 2
+    mine = [each for each in seen if each[0] == str(second.trials[1].options)]
+    assert sorted(window for _, window in mine[:2]) == [0, 1]
+    assert len(mine) == len(set(mine))
+
+
+def test_a_candidate_that_fails_for_some_options_costs_these_trials_alone(make_project: Callable[..., Project]) -> None:
+    def judge(options: Mapping[str, Any], window: int) -> float:
+        if options["kind"] == "b":
+            raise ModelError("toy", "kind b cannot be fitted")
+        return bowl(options, window)
+
+    with held_study(make_project(), PLAN) as study:
+        found = run(study, judge, trials=9)
+        best = study.best()
+    failed = [each for each in found.trials if each.state == "failed"]
+    assert failed
+    assert failed[0].error == "toy: kind b cannot be fitted"
+    assert len({str(each.options) for each in failed}) > 1
+    assert best is not None
+    assert best.options["kind"] == "a"
+
+    def always(options: Mapping[str, Any], window: int) -> float:
+        raise ModelError("toy", "nothing can be fitted")
+
+    with held_study(make_project(name="hopeless"), PLAN) as study, pytest.raises(ModelError, match="nothing can"):
+        run(study, always)
+
+
+def test_two_searches_of_one_project_keep_apart(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    with held_study(project, PLAN), pytest.raises(ConflictError) as caught, held_study(project, PLAN):
+        pass
+    assert caught.value.code == "tune_busy"
+    with held_study(project, PLAN):
+        pass
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "none"])
+def test_other_pruners(make_project: Callable[..., Project], pruner: Any) -> None:
+    with held_study(make_project(), replace(PLAN, pruner=pruner)) as study:
+        found = run(study, trials=12)
+    assert any(each.state == "pruned" for each in found.trials) == (pruner != "none")
+
+
+CHILD = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_study import PLAN, Runs, bowl, run
+from shop import project_in
+from everloop.experiment.study import held_study
+
+seen = 0
+
+def judge(options, window):
+    global seen
+    seen += 1
+    if seen > int(sys.argv[3]):
+        print("waiting", flush=True)
+        signal.pause()
+    return bowl(options, window)
+
+with held_study(project_in(Path(sys.argv[2])), PLAN) as study:
+    run(study, judge)
+"""
+
+
+def test_killed_with_kill_9_it_goes_on_with_the_trial_that_died(tmp_path: Path) -> None:
+    with held_study(project_in(tmp_path / "whole"), PLAN) as study:
+        whole = run(study).trials
+    home = tmp_path / "killed"
+    for windows in (1, 8):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(home), str(windows)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"waiting\n"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    calls = []
+
+    def judge(options: Mapping[str, Any], window: int) -> float:
+        calls.append((str(options), window))
+        return bowl(options, window)
+
+    with held_study(project_in(home), PLAN) as study:
+        rest = run(study, judge)
+    assert told(rest.trials) == told(whole)
+    # the windows that were on the disk when it died are not computed again: 1 of the first process, 8 of the second
+    windows = sum(len(each.values) for each in whole)
+    assert len(calls) == windows - 9
+
+
+def test_a_study_lies_in_the_stores_own_database_where_that_is_postgresql(
+    make_project: Callable[..., Project], postgres_url: str
+) -> None:
+    project = make_project(f"store.url={postgres_url}")
+    with held_study(project, PLAN) as study:
+        found = run(study, trials=4).trials
+        with pytest.raises(ConflictError), held_study(project, PLAN):
+            pass
+    with held_study(project, PLAN) as study:
+        assert told(study.ended()) == told(found)
+    assert not (project.home / "tuning.db").exists()
