@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.models.booster import Booster, load_library
+from everloop.models.explaining import Predictor
 from everloop.models.features import Features, FeatureSpec
 from everloop.models.sampling import TrainingRows
 
@@ -91,7 +92,7 @@ def train_boosters(
     return grow(data, len(rows.target)), earlier
 
 
-def predict(booster: Booster, objective: str, features: Features, *, threads: int = 1) -> NDArray[np.float64]:
+def predict(booster: Predictor, objective: str, features: Features, *, threads: int = 1) -> NDArray[np.float64]:
     """Forecasts in the target's unit, shape ``(rows,)``."""
     score = booster.predict(features.matrix, raw=True, threads=threads)
     if objective == "tweedie":

@@ -8,7 +8,7 @@ forecasting go through its C library alone (:mod:`everloop.models.booster`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ from everloop.data.panel import Panel
 from everloop.models.booster import Booster
 from everloop.models.boosting import TreeOptions, predict, train_boosters
 from everloop.models.closing import is_closed
+from everloop.models.explaining import Predictor
 from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
@@ -44,7 +45,7 @@ class _Learned:
     objective: str
     horizon: int
     rows: int
-    booster: Booster
+    booster: Predictor
     errors: ErrorPools
 
 
@@ -182,6 +183,16 @@ class LightGBMForecaster:
             "features": len(learned.spec.names),
             "past_errors": int(learned.errors.scores.counts.sum()),
         }
+
+    def boosters(self) -> list[tuple[list[str], Predictor]]:
+        """The trees with the names of their features."""
+        return [(self.learned_.spec.names, self.learned_.booster)]
+
+    def with_boosters(self, boosters: Sequence[Predictor]) -> Self:
+        """A copy that asks another predictor in place of its trees."""
+        new = self.update(self.panel_)
+        new.learned_ = replace(self.learned_, booster=boosters[0])
+        return new
 
     def save(self, folder: Path) -> None:
         """Write trees, tail and past errors."""

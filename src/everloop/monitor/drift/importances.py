@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from everloop.core.errors import EverloopError
 from everloop.core.project import Project
+from everloop.models.explaining import gains_of
 from everloop.models.features import FeatureSpec
 from everloop.models.state import load_head
 from everloop.release.bundle import MODEL_FOLDER
 from everloop.store.deployments import ReleaseRow
 
-__all__ = ["gains_of", "importances_of"]
+__all__ = ["importances_of"]
 
 _BOOSTER = "booster.txt"
 
@@ -28,24 +29,6 @@ def importances_of(project: Project, release: ReleaseRow) -> dict[str, float] | 
     except (EverloopError, OSError, UnicodeDecodeError, KeyError, TypeError):
         return None  # a model of somebody's own that happens to have such a file, or a damaged one: loading it tells
     return gains_by_column(spec, gains_of(text), target=project.settings.data.target)
-
-
-def gains_of(text: str) -> dict[int, float]:
-    r"""What the splits of each feature gained, by the feature's position, from a model as LightGBM writes it.
-
-    >>> gains_of("tree\nsplit_feature=0 2 0\nsplit_gain=4 1.5 2\n")
-    {0: 6.0, 2: 1.5}
-    """
-    gains: dict[int, float] = {}
-    features: list[int] = []
-    for line in text.splitlines():
-        name, equals, values = line.partition("=")
-        if equals and name == "split_feature":
-            features = [int(each) for each in values.split()]
-        elif equals and name == "split_gain":
-            for feature, gain in zip(features, values.split(), strict=False):
-                gains[feature] = gains.get(feature, 0.0) + float(gain)
-    return gains
 
 
 def gains_by_column(spec: FeatureSpec, gains: dict[int, float], *, target: str) -> dict[str, float] | None:
