@@ -136,3 +136,14 @@ def test_steady_accuracy_raises_no_false_alarm() -> None:
         daily = daily_errors(live(0.15, 28, seed), {1: 0.1})
         alarms += assess_decay(daily, max_decay=0.15, alpha=0.05, min_outcomes=10).verdict == "decay"
     assert alarms <= 8
+
+
+def test_what_is_no_true_picture_of_demand_judges_nothing() -> None:
+    known = truth(outcome("a", 1, 0), outcome("a", 2, 20), outcome("b", 1, 4))
+    times = np.array([START.replace(tzinfo=None), START.replace(tzinfo=None)], dtype="M8[us]") + np.timedelta64(1, "D")
+    left = known.without(np.array(["a", "not there"], dtype=object), times.astype(np.int64))
+    joined = join([forecast([[10, 20], [5, 5]])], left)
+    result = measure("r", joined, {})
+    assert (result.n, result.left_out, result.waiting) == (2, 1, 1)
+    assert result.wape == pytest.approx(1 / 24)
+    assert join([forecast([[10, 20], [5, 5]])], known)[0].actual[0, 0] == 0

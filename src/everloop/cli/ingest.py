@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from everloop.cli.marks import marked, marked_in_words
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, actor, opened
 from everloop.cli.output import print_json, print_record, say
 from everloop.core.clock import SystemClock
@@ -36,8 +37,9 @@ def command(
                 counts = f"{result.added} new and {result.corrected} corrected rows"
                 message = f"{counts}: dataset version {result.version.version}"
                 record_event(tx, clock.now(), "ingested", message, actor=actor(), subject=result.version.digest)
+        marks = marked(found) if found.settings.data.cleaning.is_active else None
     if as_json:
-        print_json(asdict(result))
+        print_json(asdict(result) | ({} if marks is None else {"marks": marks}))
         return
     for warning in result.warnings:
         say(f"warning: {warning}")
@@ -50,4 +52,5 @@ def command(
             "unchanged": result.unchanged,
             "in quarantine": f"{result.quarantined} (see {found.quarantine})" if result.quarantined else 0,
         }
+        | ({} if marks is None else {"marked": f"{marked_in_words(marks)} (see: everloop marks)"})
     )

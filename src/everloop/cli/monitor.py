@@ -83,6 +83,7 @@ def command(
             **{f"coverage of {level} %": percent(share) for level, share in accuracy.coverage.items()},
             "waiting for truth": accuracy.waiting,
             "known beforehand": accuracy.hindsight,
+            "left out (data.cleaning)": accuracy.left_out,
             "decay": f"{report.decay.verdict}: {report.decay.reason}",
         }
     )

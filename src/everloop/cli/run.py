@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from everloop.cli.marks import marked_in_words
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, actor, opened
 from everloop.cli.output import number, percent, print_json, print_table, progress, say
 from everloop.core.clock import SystemClock
@@ -57,6 +58,8 @@ def command(
         print_json(as_record(trained))
     else:
         print_candidates(trained)
+        if trained.examinations and trained.examinations[0].marks:
+            say(f"marked: {marked_in_words(trained.examinations[0].marks)}; see: everloop marks")
         say(f"{trained.became}: {trained.reason}")
         if trained.release is not None:
             say("next: everloop serve, or everloop forecast --out forecasts.parquet")

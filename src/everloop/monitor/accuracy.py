@@ -37,6 +37,7 @@ class Accuracy:
         waiting: forecast values without an outcome so far.
         by_step: ``{"step", "n", "wape", "expected"}`` by steps ahead.
         reason: why a number is missing.
+        left_out: known outcomes that are no true picture of demand (``data.cleaning``), left out.
     """
 
     release: str
@@ -50,6 +51,7 @@ class Accuracy:
     waiting: int
     by_step: list[dict[str, Any]] = field(default_factory=list)
     reason: str = ""
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def measure(release: str, joined: Sequence[JoinedForecast], expected_by_step: Ma
     own = [each for each in joined if each.release == release]
     steps, forecast, actual = _pairs(own)
     hindsight = sum(each.hindsight for each in own)
-    waiting = sum(int(np.isnan(each.actual).sum()) for each in own) - hindsight
+    left_out = sum(each.left_out for each in own)
+    waiting = sum(int(np.isnan(each.actual).sum()) for each in own) - hindsight - left_out
     total = float(np.abs(actual).sum())
     levels = sorted({level for each in own for level in each.lower})
     coverage = {f"{level:g}": _coverage(own, level) for level in levels}
@@ -86,7 +89,9 @@ def measure(release: str, joined: Sequence[JoinedForecast], expected_by_step: Ma
     days = len(np.unique(np.concatenate([_days(each) for each in own]))) if own else 0
     if total == 0:
         reason = "no outcome has met a prediction yet" if not len(actual) else "all outcomes are zero"
-        return Accuracy(release, len(actual), days, None, None, coverage, None, hindsight, waiting, by_step, reason)
+        return Accuracy(
+            release, len(actual), days, None, None, coverage, None, hindsight, waiting, by_step, reason, left_out
+        )
     error = forecast - actual
     return Accuracy(
         release=release,
@@ -99,6 +104,7 @@ def measure(release: str, joined: Sequence[JoinedForecast], expected_by_step: Ma
         hindsight=hindsight,
         waiting=waiting,
         by_step=by_step,
+        left_out=left_out,
     )
 
 

@@ -13,7 +13,7 @@ Both are stored as facts and joined anew each time, so the order in which they c
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -37,6 +37,7 @@ class Truth:
         rows: the row of each series.
         values: shape ``(series, periods)``, NaN where nothing is known.
         known_since: when each value was first known, microseconds since 1970.
+        unscored: which values judge no forecast, since they are no true picture of demand; ``None`` where all do.
     """
 
     frequency: Frequency
@@ -44,6 +45,16 @@ class Truth:
     rows: dict[str, int]
     values: NDArray[np.float64]
     known_since: NDArray[np.int64]
+    unscored: NDArray[np.bool_] | None = None
+
+    def without(self, series: NDArray[np.str_], times_us: NDArray[np.int64]) -> Truth:
+        """The same truth, of which some instants judge no forecast; those that are not in it are passed over."""
+        rows = np.array([self.rows.get(str(each), -1) for each in series], dtype=np.int64)
+        columns = self.frequency.index(times_us.astype("M8[us]")) - self.first
+        is_here = (rows >= 0) & (columns >= 0) & (columns < self.values.shape[1])
+        unscored = np.zeros(self.values.shape, dtype=np.bool_)
+        unscored[rows[is_here], columns[is_here]] = True
+        return replace(self, unscored=unscored)
 
     @classmethod
     def build(
@@ -100,6 +111,7 @@ class JoinedForecast:
         at: when the prediction was made.
         unit: what a split drew it by, where there was one.
         experiment: the stage of the split that chose the release, where there was one.
+        left_out: how many known values are no true picture of demand, and so judge nothing (``data.cleaning``).
     """
 
     prediction: str
@@ -118,6 +130,7 @@ class JoinedForecast:
     at: datetime | None = None
     unit: str | None = None
     experiment: str | None = None
+    left_out: int = 0
 
 
 def join(predictions: Iterable[Prediction], truth: Truth) -> list[JoinedForecast]:
@@ -132,7 +145,7 @@ def _join_one(prediction: Prediction, truth: Truth) -> JoinedForecast:
     periods = truth.values.shape[1]
     rows = np.array([truth.rows.get(key, -1) for key in values.series], dtype=np.int64)
     actual = np.full(values.mean.shape, np.nan)
-    hindsight = 0
+    hindsight = left_out = 0
     is_inside = (column >= 0) & (column < periods)
     if is_inside.any() and (rows >= 0).any():
         found = np.flatnonzero(rows >= 0)
@@ -141,6 +154,9 @@ def _join_one(prediction: Prediction, truth: Truth) -> JoinedForecast:
         was_known = truth.known_since[places] < _micros(prediction.at)
         hindsight = int((was_known & np.isfinite(block)).sum())
         block[was_known] = np.nan
+        if truth.unscored is not None:
+            left_out = int((truth.unscored[places] & np.isfinite(block)).sum())
+            block[truth.unscored[places]] = np.nan
         actual[np.ix_(found, np.flatnonzero(is_inside))] = block
     # the first instant of a forecast that starts right after its cutoff is one step ahead
     first = int(truth.frequency.index(np.array([_naive(prediction.first_time)], "M8[us]"))[0])
@@ -161,6 +177,7 @@ def _join_one(prediction: Prediction, truth: Truth) -> JoinedForecast:
         at=prediction.at,
         unit=prediction.unit,
         experiment=prediction.experiment,
+        left_out=left_out,
     )
 
 

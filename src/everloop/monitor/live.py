@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data.loading import truth as read_truth
+from everloop.data.loading import unscored
 from everloop.monitor.accuracy import Accuracy, assess_decay, daily_errors, measure
 from everloop.monitor.joining import JoinedForecast, Truth, join
 from everloop.stats.evidence import Evidence
@@ -72,9 +73,13 @@ def joined_since(
     """The predictions that speak of instants at or after ``since``, beside the truth of those instants.
 
     What-ifs are left out: nobody will see what would have been. So are answers whose inputs were not kept, since
-    nobody knows what they were about; the daily batches always keep theirs.
+    nobody knows what they were about; the daily batches always keep theirs. Outcomes that ``data.cleaning`` leaves out
+    of training judge nothing here either, by the marks that all the data known by now give.
     """
     truth = truth_since(project, connection, since=since)
+    marked = unscored(project, since=since)
+    if marked.height:
+        truth = truth.without(marked["series"].to_numpy().astype(object), _micros(marked["time"]))
     said = predictions_reaching(connection, since, releases=releases)
     ahead = frozenset(project.settings.data.known_ahead)
     return join((each for each in said if not _is_what_if(each, ahead)), truth)

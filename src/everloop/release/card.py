@@ -43,7 +43,7 @@ def write_card(manifest: Manifest, *, notes: tuple[str, ...] = ()) -> str:
         f"- dataset version {dataset.version}, digest `{dataset.digest}`, {dataset.rows} rows\n"
         f"- the last period it learnt from: {manifest.cutoff}\n"
         f"- known ahead: {_listed(columns.known_ahead)}; observed: {_listed(columns.observed)}; "
-        f"static: {_listed(columns.static)}",
+        f"static: {_listed(columns.static)}" + _marks(manifest.metrics.get("marks")),
         "## How well it does",
         f"Backtest of {plan['windows']} windows of {plan['horizon']} steps, cutoffs {plan['step']} steps apart, mode "
         f"{plan['mode']}; {manifest.metrics['n']} forecasts of {manifest.metrics['n_series']} series beside what "
@@ -59,6 +59,18 @@ def write_card(manifest: Manifest, *, notes: tuple[str, ...] = ()) -> str:
         "digest must come out the same.",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _marks(marks: dict[str, Any] | None) -> str:
+    """What of the data is no true picture of demand, and what became of it."""
+    if not marks:
+        return ""
+    words = {"leave_out": "left out", "impute": "imputed, not scored", "keep": "kept"}
+    kinds = [
+        f"{kind.replace('_', ' ')} {each['periods']} ({words[each['treatment']]})"
+        for kind, each in marks["kinds"].items()
+    ]
+    return f"\n- marked periods of {marks['looked_at']}: {_listed(kinds)}"
 
 
 def _metric_table(metrics: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,8 @@ class Examination:
         gates: the verdicts.
         metric: the metric that ranks.
         n_series: how many series the panel has.
+        marks: how many periods are marked as no true picture of demand, by kind, and what became of them; empty
+            where ``data.cleaning`` treats none of them otherwise.
     """
 
     run_id: str
@@ -67,6 +69,7 @@ class Examination:
     gates: tuple[GateResult, ...]
     metric: str
     n_series: int
+    marks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -94,12 +97,12 @@ class Examination:
                 {"step": step, "wape": measures["wape"].value}
                 for step, measures in enumerate(self.evaluation.scores.by_step, start=1)
             ],
-        }
+        } | ({"marks": self.marks} if self.marks else {})
 
 
-def plan_digest(dataset: DatasetVersion, plan: BacktestPlan) -> str:
-    """What two runs must share to be comparable: the data and the windows."""
-    return digest_json([dataset.digest, plan.to_dict()])
+def plan_digest(dataset: DatasetVersion, plan: BacktestPlan, marks: Mapping[str, Any] | None = None) -> str:
+    """What two runs must share to be comparable: the data, the windows, and what is left out of them."""
+    return digest_json([dataset.digest, plan.to_dict(), *([marks] if marks else [])])
 
 
 def backtest_candidate(
@@ -162,7 +165,8 @@ def examine(
         UnavailableError: MLflow is away.
     """
     plan = BacktestPlan.of(project.settings)
-    tags = {"everloop.candidate": candidate, "everloop.comparable": plan_digest(dataset, plan)}
+    marks = {} if panel.marks is None else panel.marks.to_dict()
+    tags = {"everloop.candidate": candidate, "everloop.comparable": plan_digest(dataset, plan, marks)}
     run_id = tracker.start(candidate, dataset=dataset, lineage=lineage, params={"candidate": candidate}, tags=tags)
     with tracker.failing(run_id):
         same = candidate == baseline.name and not project.settings.train.options.get(candidate)
@@ -192,7 +196,16 @@ def examine(
         )
         gates = (*gates, *waived(behaviour, validation.gates.waive))
         examination = Examination(
-            run_id, candidate, mine.options, plan, mine.backtest, evaluation, gates, validation.metric, panel.n_series
+            run_id,
+            candidate,
+            mine.options,
+            plan,
+            mine.backtest,
+            evaluation,
+            gates,
+            validation.metric,
+            panel.n_series,
+            marks,
         )
         _record(tracker, project, panel, examination)
         tracker.finish(run_id)
@@ -232,6 +245,8 @@ def _record(tracker: Tracker, project: Project, panel: Panel, examination: Exami
         "evidence/baseline.json": _json(examination.evaluation.baseline.to_dict()),
         "options.json": _json(examination.options),
     }
+    if examination.marks:
+        files["evidence/marks.json"] = _json(examination.marks)
     if project.settings.tracking.plots:
         for name, figure in draw_plots(examination, panel).items():
             content = io.BytesIO()
@@ -264,6 +279,10 @@ def _measurements(examination: Examination) -> list[Measurement]:
         ]
     found += [
         Measurement(f"skill/{name}", value) for name, value in examination.evaluation.skill.items() if value is not None
+    ]
+    found += [
+        Measurement(f"marked/{kind}", float(each["periods"]))
+        for kind, each in examination.marks.get("kinds", {}).items()
     ]
     found.append(Measurement("seconds/backtest", examination.backtest.seconds))
     return found
