@@ -112,6 +112,17 @@ class Profiles:
         weight = np.where(np.isfinite(own.variance), tau2 / np.maximum(tau2 + own.variance, 1e-12), 0.0)
         return np.clip(prior + weight * (np.nan_to_num(own.index) - prior), _LEAST, _MOST)
 
+    def at(self, member: Ints, first: Ints, periods: int) -> Doubles:
+        """The profiles of groups over some periods, shape ``(len(member), periods)``.
+
+        Args:
+            member: a group for each row.
+            first: the grid index of each row's first period.
+            periods: how many.
+        """
+        place = (first[:, None] + np.arange(periods)[None, :]) % self.season
+        return np.asarray(self.index[member[:, None], place])
+
     def member(self, panel: Panel) -> Ints:
         """The group of each series of a panel; the last one where its value is not known."""
         last = len(self.groups)
