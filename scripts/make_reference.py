@@ -11,7 +11,7 @@ import ast
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,10 @@ from everloop.cli.commands import COMMANDS
 from everloop.core import errors
 from everloop.core.reference import settings_page
 from everloop.serve.failures import status_of
+from everloop.serve.metrics import FAMILIES
 from everloop.serve.openapi import describe_api
+from everloop.serve.standing import STANDING_FAMILIES
+from everloop.serve.tally import Family
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "everloop"
@@ -52,7 +55,51 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "errors.md": errors_page(),
         "http.md": http_page(),
+        "server-metrics.md": metrics_page(),
     }
+
+
+def metrics_page() -> str:
+    """Every metric that the server shows Prometheus."""
+    lines = [
+        "# Metrics of the server",
+        "",
+        MADE,
+        "",
+        "`GET /metrics` shows them to Prometheus. A histogram is a `_bucket`, a `_sum` and a `_count`.",
+        "",
+        *_metrics_table(FAMILIES),
+        "",
+        "## What the monitor found",
+        "",
+        "Read from the store when metrics are asked for; every tick of the loop writes it there. A series is there",
+        "only while it has something to say: an alert while it is open, a bound where there is one.",
+        "",
+        *_metrics_table(STANDING_FAMILIES),
+        "",
+        "An alert for each open alert of the loop, and one where nobody has looked for drift for two days:",
+        "",
+        "```yaml",
+        "groups:",
+        "  - name: everloop",
+        "    rules:",
+        "      - alert: Everloop",
+        "        expr: everloop_alert_open == 1",
+        "      - alert: EverloopBlind",
+        "        expr: time() - everloop_drift_looked_timestamp_seconds > 2 * 86400",
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metrics_table(families: Iterable[Family]) -> list[str]:
+    kinds = {"highest": "gauge", "info": "gauge"}
+    rows = [
+        f"| `{each.name}{'_total' if each.kind == 'counter' else ''}` | {kinds.get(each.kind, each.kind)} | "
+        f"{', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in families
+    ]
+    return ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |", *rows]
 
 
 def commands_page() -> str:

@@ -32,7 +32,7 @@ def reference() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["settings.md", "commands.md", "errors.md", "http.md"])
+@pytest.mark.parametrize("page", ["settings.md", "commands.md", "errors.md", "http.md", "server-metrics.md"])
 def test_the_page_is_up_to_date(reference: ModuleType, page: str) -> None:
     written = (DOCS / "reference" / page).read_text(encoding="utf-8")
     assert written == reference.pages()[page], "run: make docs"

@@ -30,6 +30,7 @@ from everloop.store.deployments import deploy, in_role
 from everloop.store.engine import Store
 from everloop.store.events import list_events, record_event
 from everloop.store.evidence import keep_evidence, list_evidence
+from everloop.store.standing import keep_live_standing
 from everloop.store.trials import decide_trial, open_trial
 from everloop.validate.expected import Expected
 
@@ -64,6 +65,7 @@ def settle_watch(store: Store, watch: LiveWatch, *, at: datetime, actor: str) ->
         keep_days(store, watch.release, watch.days)
     pairs = [(RANGE_ALERT, watch.evidence, "left"), (ESTIMATE_ALERT, watch.calibration, "off")]
     with store.write() as tx:
+        keep_live_standing(tx, watch.release.digest, watch.standing, at=at)
         for code, evidence, bad in pairs:
             if evidence is not None and evidence.verdict == bad:
                 record = evidence.to_dict()

@@ -9,6 +9,7 @@ from everloop.monitor.row_live import RowReport
 from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.engine import Store
 from everloop.store.evidence import keep_evidence
+from everloop.store.standing import keep_live_standing
 
 __all__ = ["settle_row_ranges"]
 
@@ -23,6 +24,7 @@ def settle_row_ranges(store: Store, report: RowReport, *, at: datetime, actor: s
     out = next((each for each in report.watches if each.verdict in ("above", "below")), None)
     subject = report.release.digest
     with store.write() as tx:
+        keep_live_standing(tx, subject, report.standing, at=at)
         if out is None:
             clear_alert(tx, RANGE_ALERT, at=at, actor=actor)
             return

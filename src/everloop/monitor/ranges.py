@@ -20,6 +20,7 @@ from everloop.stats.evidence import Evidence
 from everloop.store.alerts import open_alerts
 from everloop.store.deployments import ReleaseRow, find_release
 from everloop.store.engine import Store
+from everloop.store.standing import LevelStanding
 from everloop.validate.expected import Expected, observation_of
 
 __all__ = ["LiveWatch", "RangeRow", "watch_live"]
@@ -93,6 +94,13 @@ class LiveWatch:
         """The streams of error, bias and coverage that have left their range, the surest first."""
         beyond = [each for each in self.streams if each.kind != "estimate" and each.out]
         return sorted(beyond, key=lambda each: -each.strength)
+
+    @property
+    def standing(self) -> list[LevelStanding]:
+        """The table as numbers, to be kept."""
+        return [
+            LevelStanding(each.kind, each.steps, each.live, each.lower, each.upper, each.verdict) for each in self.rows
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -67,6 +67,13 @@ class RowWatch:
     verdict: str
     evidence: Evidence
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """The ends of the range in the unit of :attr:`live`, ``None`` where one is open or not known."""
+        ends = (None, None) if self.range is None else (self.range.lower, self.range.upper)
+        lower, upper = (None if end is None else _shown(self.kind, end) for end in ends)
+        return lower, upper
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return {

@@ -18,6 +18,7 @@ from everloop.release.bundle import open_release
 from everloop.store.deployments import ReleaseRow, find_release
 from everloop.store.drift import SummaryRow, keep_summaries, summaries_of
 from everloop.store.engine import Store
+from everloop.store.standing import LevelStanding
 
 __all__ = ["RowReport", "look_at_rows"]
 
@@ -41,6 +42,11 @@ class RowReport:
     outputs: list[OutputAccuracy]
     waiting: int
     watches: list[RowWatch]
+
+    @property
+    def standing(self) -> list[LevelStanding]:
+        """The levels against their ranges as numbers, to be kept."""
+        return [LevelStanding(each.kind, "", each.live, *each.bounds, each.verdict) for each in self.watches]
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

@@ -29,6 +29,7 @@ from everloop.serve.metrics import CONTENT_TYPE, Metrics
 from everloop.serve.playground.routes import playground_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
+from everloop.serve.standing import standing_text
 from everloop.serve.v2.grpc_server import GrpcBounds, GrpcServer, start_grpc
 from everloop.serve.v2.rest import inference_routes
 from everloop.serve.v2.service_core import ServiceCore
@@ -158,4 +159,4 @@ def _described(served: Loaded) -> dict[str, Any]:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
-    return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
+    return Response(service.metrics.text() + await standing_text(service), headers={"content-type": CONTENT_TYPE})

@@ -19,6 +19,7 @@ from everloop.store.engine import open_store
 from everloop.store.events import list_events
 from everloop.store.evidence import list_evidence
 from everloop.store.schema import drift_references, drift_summaries
+from everloop.store.standing import drift_standing
 from kiosk import FIRST
 
 NewWorld = Callable[..., World]
@@ -194,3 +195,20 @@ def test_a_column_that_is_left_out_is_not_watched(new_world: NewWorld) -> None:
     report = new_world(dearer, 'monitor.leave_out=["price"]', until=CHANGE + 20).look(CHANGE + 20)
     assert report.evidence.verdict == "no drift"
     assert "price" not in [each.column for each in report.columns]
+
+
+def test_what_a_look_came_to_is_kept_as_numbers(new_world: NewWorld) -> None:
+    world = new_world(dearer, until=CHANGE + 40)
+    for day in (CHANGE - 2, CHANGE + 30):
+        report = world.look(day)
+        settle_drift(world.store, report, at=morning(day), actor="test")
+        with world.store.read() as tx:
+            kept = drift_standing(tx)
+        assert kept is not None
+        assert (kept.release, kept.verdict, kept.at) == (report.release.digest, report.evidence.verdict, morning(day))
+        assert all((each.since is not None) <= (each.ratio >= 1) for each in kept.columns)
+        alarmed = {each.column for each in kept.columns if each.since is not None}
+        assert alarmed == {each.column for each in report.drifting}
+    price = next(each for each in kept.columns if (each.column, each.aspect) == ("price", "level"))
+    assert (price.kind, price.since) == ("input", report.since and report.since.isoformat())
+    assert {each.column for each in kept.columns} == {each.column for each in report.columns if each.findings}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from everloop.stats.evidence import Evidence
 from everloop.store.deployments import ReleaseRow
+from everloop.store.standing import ColumnStanding
 
 __all__ = ["ColumnVerdict", "DriftReport", "Finding", "amount"]
 
@@ -129,6 +131,7 @@ class DriftReport:
         left_out: columns that are not watched, with the reason.
         season: what of the season could be learnt: ``"weekday and year"``, ``"weekday"``, ``"none"``.
         releases: the releases that were trained before the change and have a role now.
+        threshold: the natural logarithm of the evidence that is an alarm; infinite where nothing was judged.
     """
 
     release: ReleaseRow
@@ -139,6 +142,7 @@ class DriftReport:
     left_out: dict[str, str] = field(default_factory=dict)
     season: str = "none"
     releases: tuple[str, ...] = ()
+    threshold: float = math.inf
 
     @property
     def drifting(self) -> tuple[ColumnVerdict, ...]:
@@ -154,6 +158,19 @@ class DriftReport:
     def groups(self) -> tuple[str, ...]:
         """The groups of series that the change touches; none where it touches all, or groups are not watched."""
         return tuple(sorted({name for each in self.drifting for name in each.groups}))
+
+    @property
+    def standing(self) -> tuple[ColumnStanding, ...]:
+        """Every judged aspect of every column as numbers: of several groups or categories the strongest evidence."""
+        found = []
+        for column in self.columns:
+            for aspect in dict.fromkeys(each.aspect for each in column.findings):
+                own = [each for each in column.findings if each.aspect == aspect]
+                ratio = max(each.evidence for each in own) / self.threshold
+                since = min((each.since for each in own if each.is_alarm and each.since), default=None)
+                text = None if since is None else since.isoformat()
+                found.append(ColumnStanding(column.column, column.kind, aspect, max(ratio, 0.0), text))
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""

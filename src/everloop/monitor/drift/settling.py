@@ -15,6 +15,7 @@ from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.evidence import keep_evidence
 from everloop.store.marks import get_mark, set_mark
+from everloop.store.standing import keep_drift_standing
 
 __all__ = ["DRIFT_ALERT", "Acceptance", "accept_drift", "accepted_change", "concerns", "reset_day", "settle_drift"]
 
@@ -62,6 +63,7 @@ def settle_drift(store: Store, report: DriftReport, *, at: datetime, actor: str)
     named = {"release": report.release.digest, "columns": sorted(each.column for each in report.drifting)}
     since = {"since": report.since and report.since.isoformat()}
     with store.write() as tx:
+        keep_drift_standing(tx, report.release.digest, evidence.verdict, report.standing, at=at)
         if evidence.verdict != "drift":
             if evidence.verdict == "no drift":
                 clear_alert(tx, DRIFT_ALERT, at=at, actor=actor)

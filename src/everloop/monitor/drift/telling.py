@@ -84,6 +84,7 @@ def tell(look: Look, found: Judgement) -> DriftReport:
         left_out=dict(look.expectation.plan.left_out),
         season=look.expectation.streams.season,
         releases=touched,
+        threshold=found.threshold,
     )
 
 
