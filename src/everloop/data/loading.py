@@ -11,6 +11,7 @@ from everloop.core.errors import DataError
 from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data import table
+from everloop.data.calendar import with_calendar
 from everloop.data.cleaning.marking import memory_of, with_marks
 from everloop.data.panel import Panel, join_key
 from everloop.data.panel_reader import PanelReader
@@ -63,6 +64,8 @@ def load_panel(
     if is_marked:
         panel = with_marks(panel, settings.cleaning)
         panel = panel.since(end - history + 1) if history else panel
+    if settings.calendar:
+        panel = with_calendar(panel, settings.calendar, root=project.root, horizon=horizon)
     if settings.missing_ahead == "error":
         _refuse_missing(panel, horizon)
     return panel, dataset

@@ -76,6 +76,12 @@ class DataSettings(Section):
         "last",
         help="What a known-ahead value that is missing at forecast time becomes: the last known one, or an error.",
     )
+    calendar: list[str] = key(
+        [],
+        help="Calendar columns to make, known for every time ahead: 'holidays:US', 'holidays:DE-BY', "
+        "'holidays:{country}' (by a static column), 'school_holidays:DE-BY', 'school_holidays:breaks.csv', "
+        "'paydays:15,last'.",
+    )
     closed_weekdays: list[Weekday] = key([], help="Weekdays without trade: their forecast is zero.")
     contract: ContractSettings = Field(default_factory=ContractSettings, description="See `data.contract`.")
     cleaning: CleaningSettings = Field(default_factory=CleaningSettings, description="See `data.cleaning`.")
