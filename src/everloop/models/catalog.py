@@ -18,6 +18,7 @@ BUILT_IN = {
     "ets": "everloop.models.ets:ETSForecaster",
     "croston": "everloop.models.croston:CrostonForecaster",
     "adida": "everloop.models.adida:ADIDAForecaster",
+    "theta": "everloop.models.theta:ThetaForecaster",
     "lightgbm": "everloop.models.lightgbm:LightGBMForecaster",
 }
 

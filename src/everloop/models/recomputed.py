@@ -81,8 +81,7 @@ class RecomputedForecaster(ABC):
     def update(self, panel: Panel) -> Self:
         """A copy that has computed anew over the panel's tail, with the groups' profiles of the fit."""
         new = type(self)(**self.parameters())
-        new.memory, new.horizon_ = self.memory, self.horizon_
-        new.profiles_, new.errors_ = self.profiles_, self.errors_
+        new._take_over(self)
         new.panel_ = panel.tail(self.memory)
         new._look_ahead()
         return new
@@ -118,6 +117,11 @@ class RecomputedForecaster(ABC):
         model.panel_ = load_panel(folder)
         model.errors_ = ErrorPools.load(folder)
         return model
+
+    def _take_over(self, other: Self) -> None:
+        """Take what another has learnt."""
+        self.memory, self.horizon_ = other.memory, other.horizon_
+        self.profiles_, self.errors_ = other.profiles_, other.errors_
 
     def _look_ahead(self) -> None:
         """Compute all forecasts from the tail."""
