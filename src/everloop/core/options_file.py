@@ -78,7 +78,7 @@ def _replaced(lines: list[str], candidate: str, new: list[str]) -> list[str]:
 
 
 def _key(name: str) -> str:
-    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if _BARE.fullmatch(name) else _value(name)
 
 
 def _value(value: Any) -> str:
@@ -86,4 +86,5 @@ def _value(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    # what JSON lets stand, TOML does not
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
