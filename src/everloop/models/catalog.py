@@ -19,6 +19,7 @@ BUILT_IN = {
     "croston": "everloop.models.croston:CrostonForecaster",
     "adida": "everloop.models.adida:ADIDAForecaster",
     "theta": "everloop.models.theta:ThetaForecaster",
+    "statistical": "everloop.models.statistical:StatisticalForecaster",
     "lightgbm": "everloop.models.lightgbm:LightGBMForecaster",
 }
 

@@ -215,7 +215,8 @@ def _pooled(own: _Own, member: Ints, groups: int) -> tuple[Doubles, Doubles]:
     for place in range(season):
         below = np.bincount(member, weight[:, place], groups)
         above = np.bincount(member, weight[:, place] * value[:, place], groups)
-        index[:, place] = np.where(below > 0, above / np.maximum(below, 1e-300), 1.0)
+        found = np.where(below > 0, above / np.maximum(below, 1e-300), 1.0)
+        index[:, place] = np.clip(found, _LEAST, _MOST)
     excess = np.where(is_known, (value - index[member]) ** 2 - np.nan_to_num(own.variance), 0.0)
     squared = weight**2
     above = np.bincount(member, (squared * excess).sum(axis=1), groups)
