@@ -56,8 +56,9 @@ def counts_before(flags: NDArray[np.bool_], window: int) -> NDArray[np.int32]:
     n, columns = flags.shape
     sums = np.zeros((n, columns + 1), dtype=np.int32)
     np.cumsum(flags, axis=1, out=sums[:, 1:])
-    ends = np.arange(columns)
-    return sums[:, ends] - sums[:, np.maximum(ends - window, 0)]
+    found = sums[:, :-1].copy()
+    found[:, window:] -= sums[:, : max(columns - window, 0)]
+    return found
 
 
 def seasonal_counts_before(flags: NDArray[np.bool_], window: int, season: int) -> NDArray[np.int32]:

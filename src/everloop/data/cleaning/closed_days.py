@@ -41,17 +41,22 @@ def closed_days(panel: Panel, stores: NDArray[np.int64], reach: Reach) -> NDArra
         Shape ``(stores, columns)``.
     """
     n, columns = int(stores.max(initial=0)) + 1, int(panel.lengths.max(initial=0))
-    totals, chance, seen = np.zeros((n, columns)), np.zeros((n, columns)), np.zeros((n, columns), dtype=np.int64)
+    totals, (chance, seen) = np.zeros((n, columns)), np.zeros((2, n, columns), dtype=np.int64)
     for block in rectangles(panel):
         is_there = np.isfinite(block.y)
         is_zero = is_there & (block.y <= 0)
         p = (counts_before(is_zero, reach.recent) + 0.5) / (counts_before(is_there, reach.recent) + 1)
-        np.add.at(totals, stores[block.series], np.where(is_there, np.maximum(block.y, 0), 0))
-        np.add.at(chance, stores[block.series], np.where(is_zero, np.log(p), 0.0))
-        np.add.at(seen, stores[block.series], is_there)
+        sold = np.where(is_there, np.maximum(block.y, 0), 0).astype(np.float64)
+        # in whole parts of a million, whose sum does not depend on the order
+        logs = np.where(is_zero, np.rint(np.log(p) * 1e6), 0).astype(np.int64)
+        for store in np.unique(stores[block.series]).tolist():
+            own = stores[block.series] == store
+            totals[store] += sold[own].sum(axis=0)
+            chance[store] += logs[own].sum(axis=0)
+            seen[store] += is_there[own].sum(axis=0)
     usual = _usual(np.where(seen > 0, totals, np.nan), reach.season)
     with np.errstate(invalid="ignore"):
-        return np.asarray((seen > 0) & (usual > 0) & (totals <= _SHARE * usual) & (chance <= _LOG_BOUND))
+        return np.asarray((seen > 0) & (usual > 0) & (totals <= _SHARE * usual) & (chance <= _LOG_BOUND * 1e6))
 
 
 def _usual(totals: NDArray[np.float64], season: int) -> NDArray[np.float64]:

@@ -42,6 +42,10 @@ def find_outliers(y: NDArray[np.float32], hidden: NDArray[np.bool_], reach: Reac
     with np.errstate(invalid="ignore", divide="ignore"):
         rough = there & (count >= _LEAST_SHARE * reach.outlier) & (filled > _ROUGH * mean / count)
     rough &= filled > 1
+    for near in (1, 2, 3):  # its neighbours are quick to look at
+        rough[:, near:] &= filled[:, near:] > _ALONE * filled[:, :-near]
+        if near <= AFTER:
+            rough[:, :-near] &= filled[:, :-near] > _ALONE * filled[:, near:]
     rough[:, columns - AFTER :] = False  # what comes after is not known yet
     rough[:, : reach.outlier] &= count[:, : reach.outlier] > 0
     row, column = np.nonzero(rough)
@@ -75,6 +79,8 @@ def _are_extreme(
 
 def _window(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
     """The sum of the ``window`` cells before each one; only a first look, so its last bits do not matter."""
-    sums = np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1)
-    ends = np.arange(values.shape[1])
-    return np.asarray(sums[:, ends] - sums[:, np.maximum(ends - window, 0)])
+    sums = np.cumsum(values, axis=1)
+    found = np.zeros(values.shape)
+    found[:, 1:] = sums[:, :-1]
+    found[:, window + 1 :] -= sums[:, : max(values.shape[1] - window - 1, 0)]
+    return found
