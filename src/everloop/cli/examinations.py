@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from everloop.cli.output import number, percent, print_table
@@ -12,22 +12,52 @@ from everloop.validate.gates.result import in_words
 __all__ = ["examination_record", "print_examinations", "print_gates"]
 
 
-def print_examinations(examinations: Sequence[Examination]) -> None:
-    """Candidates side by side."""
+def print_examinations(examinations: Sequence[Examination], failures: Mapping[str, str] | None = None) -> None:
+    """Candidates side by side, best first, and who was chosen; then those that could not be examined, with why."""
+    is_choice = len(examinations) + len(failures or {}) > 1
+    best = next((each for each in examinations if each.passed), None) if is_choice else None
+    won = _windows_won(examinations)
+    windows = examinations[0].plan.windows
     rows = [
         (
             each.candidate,
             number(None if each.value == float("inf") else each.value),
             percent(each.evaluation.skill.get(each.metric)),
+            f"{wins} of {windows}",
             percent(each.evaluation.scores.overall["bias"].value),
-            each.backtest.n_forecasts,
-            "yes" if each.passed else "no: " + ", ".join(gate.name for gate in each.gates if gate.blocks),
+            f"{each.backtest.seconds:.1f} s",
+            _standing(each, best),
             each.run_id[:12],
         )
-        for each in examinations
+        for each, wins in zip(examinations, won, strict=True)
     ]
-    metric = examinations[0].metric.upper()
-    print_table(("candidate", metric, "better than naive by", "bias", "n", "passed", "run"), rows)
+    rows += [(name, "-", "-", "-", "-", "-", f"failed: {why}", "-") for name, why in (failures or {}).items()]
+    first = examinations[0]
+    metric = first.metric.upper()
+    title = (
+        f"{len(rows)} candidates on {windows} past windows of {first.plan.horizon} steps, {first.backtest.n_forecasts} "
+        f"forecasts each; less {metric} is better"
+    )
+    columns = ("candidate", metric, "better than naive by", "best in windows", "bias", "took", "verdict", "run")
+    print_table(columns, rows, title=title if is_choice else "")
+
+
+def _standing(each: Examination, best: Examination | None) -> str:
+    """What became of a candidate."""
+    if not each.passed:
+        return "failed: " + ", ".join(gate.name for gate in each.gates if gate.blocks)
+    return "chosen" if each is best else "passed"
+
+
+def _windows_won(examinations: Sequence[Examination]) -> list[int]:
+    """In how many windows each candidate is the best of all; the first of equals."""
+    won = [0] * len(examinations)
+    for window in range(len(examinations[0].evaluation.scores.by_fold)):
+        values = [each.evaluation.scores.by_fold[window][each.metric].value for each in examinations]
+        known = [(value, place) for place, value in enumerate(values) if value is not None]
+        if known:
+            won[min(known)[1]] += 1
+    return won
 
 
 def print_gates(gates: Sequence[dict[str, Any]]) -> None:

@@ -6,11 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
+from everloop.cli.examinations import print_examinations
 from everloop.cli.marks import marked_in_words
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, actor, opened
-from everloop.cli.output import number, percent, print_json, print_table, progress, say
+from everloop.cli.output import print_json, progress, say
 from everloop.core.clock import SystemClock
 from everloop.core.errors import GateError
+from everloop.core.project import Project
 from everloop.data.ingest import ingest
 from everloop.data.table import head
 from everloop.improve.refresh import LoadedReleases, refresh_states
@@ -18,6 +20,9 @@ from everloop.improve.retraining import Retraining, retrain
 from everloop.improve.triggers import Trigger
 from everloop.loop.context import LoopContext, holder_name
 from everloop.loop.lease import held_lease
+from everloop.store.engine import Store
+from everloop.store.events import list_events
+from everloop.validate.tuning import tunable
 
 
 def command(
@@ -54,10 +59,12 @@ def command(
             dataset = head(found.table)
             if dataset is not None:
                 refresh_states(found, store, dataset, now=clock.now(), loaded=LoadedReleases(found))
+            failures = _failures(found, store, trained)
     if as_json:
-        print_json(as_record(trained))
+        print_json(as_record(trained, failures))
     else:
-        print_candidates(trained)
+        print_examinations(trained.examinations, failures)
+        _say_more(found, trained, failures)
         if trained.examinations and trained.examinations[0].marks:
             say(f"marked: {marked_in_words(trained.examinations[0].marks)}; see: everloop marks")
         say(f"{trained.became}: {trained.reason}")
@@ -69,27 +76,31 @@ def command(
         )
 
 
-def print_candidates(trained: Retraining) -> None:
-    """The candidates of a training side by side, best first."""
-    rows = []
-    for each in trained.examinations:
-        scores = each.evaluation.scores.overall
-        metric = each.metric
-        rows.append(
-            (
-                each.candidate,
-                number(None if each.value == float("inf") else each.value),
-                percent(each.evaluation.skill.get(metric)),
-                percent(scores["bias"].value),
-                "yes" if each.passed else "no: " + ", ".join(gate.code for gate in each.gates if gate.blocks),
-                each.run_id[:12],
-            )
-        )
-    columns = ("candidate", trained.examinations[0].metric.upper(), "better than naive by", "bias", "passed", "run")
-    print_table(columns, rows)
+def _failures(project: Project, store: Store, trained: Retraining) -> dict[str, str]:
+    """Why each candidate that has no examination could not be examined."""
+    done = {each.candidate for each in trained.examinations}
+    with store.read() as tx:
+        newest = {each.subject: each.evidence for each in list_events(tx, kinds=("candidate_failed",))}
+    return {
+        name: newest.get(name, {}).get("error", {}).get("message", "see: everloop events")
+        for name in project.settings.train.candidates
+        if name not in done
+    }
 
 
-def as_record(trained: Retraining) -> dict[str, Any]:
+def _say_more(project: Project, trained: Retraining, failures: dict[str, str]) -> None:
+    """What a reader of the table may ask next."""
+    chosen = next((each for each in trained.examinations if each.passed), None)
+    if chosen is not None and chosen is not trained.examinations[0]:
+        say(f"{trained.examinations[0].candidate} has the least error, but fails its gates: everloop compare")
+    if failures:
+        say(f"{len(failures)} of the candidates failed; a traceback is in their MLflow runs (error.txt)")
+    if chosen is not None:
+        tune = f"; better options: everloop tune {chosen.candidate}" if chosen.candidate in tunable(project) else ""
+        say(f"what its features bring: everloop explain {chosen.candidate}{tune}")
+
+
+def as_record(trained: Retraining, failures: dict[str, str]) -> dict[str, Any]:
     """A training as JSON values."""
     return {
         "became": trained.became,
@@ -106,4 +117,5 @@ def as_record(trained: Retraining) -> dict[str, Any]:
             }
             for each in trained.examinations
         ],
+        "failed": failures,
     }
