@@ -9,11 +9,13 @@ import numpy as np
 
 from everloop.core.project import Project
 from everloop.data.loading import load_panel
-from everloop.data.table import DatasetVersion
+from everloop.data.table import DatasetVersion, last_known
+from everloop.improve.intervals import keep_widths, learnt_widths
 from everloop.models.forecaster import Forecaster
 from everloop.release.bundle import Release, load_model, open_release
 from everloop.release.manifest import Dataset
 from everloop.release.state import ServingState, prune_states, save_state
+from everloop.stats.adaptive import Widths
 from everloop.store.deployments import StateRow, add_state, in_role, latest_state
 from everloop.store.engine import Store
 
@@ -51,22 +53,42 @@ def refresh_states(
     stale = [digest for digest in digests if not _is_current(present[digest], dataset)]
     if not stale:
         return []
-    rows = []
+    settings = project.settings.data
+    until = last_known(project.table, settings.time, settings.target, version=dataset.version)
+    rows: list[tuple[StateRow, Widths | None]] = []
     for digest in stale:
-        state = make_state(project, digest, dataset, loaded=loaded)
-        rows.append(
-            StateRow(state.id, digest, dataset.version, dataset.digest, datetime.fromisoformat(state.cutoff), now)
-        )
+        with store.read() as tx:
+            known = present[digest]
+            widths = None if until is None else learnt_widths(project, tx, release=digest, state=known, until=until)
+        state = make_state(project, digest, dataset, loaded=loaded, widths=widths)
+        cutoff = datetime.fromisoformat(state.cutoff)
+        rows.append((StateRow(state.id, digest, dataset.version, dataset.digest, cutoff, now), widths))
     with store.write() as tx:
-        for row in rows:
+        for row, widths in rows:
             add_state(tx, row)
-    keep = {row.id for row in rows} | {state.id for state in present.values() if state is not None}
+            if widths is not None:
+                keep_widths(tx, row.id, widths, at=now)
+    keep = {row.id for row, _ in rows} | {state.id for state in present.values() if state is not None}
     prune_states(project.states, keep)
     return stale
 
 
-def make_state(project: Project, digest: str, dataset: DatasetVersion, *, loaded: LoadedReleases) -> ServingState:
+def make_state(
+    project: Project,
+    digest: str,
+    dataset: DatasetVersion,
+    *,
+    loaded: LoadedReleases,
+    widths: Widths | None = None,
+) -> ServingState:
     """The serving state of a release for a dataset version; made again, it is the same one, bit for bit.
+
+    Args:
+        project: the project.
+        digest: the release.
+        dataset: the version.
+        loaded: releases that are open already.
+        widths: how its intervals are stretched, ``None`` where they are not.
 
     Raises:
         NotFoundError: the release's bundle or the dataset version is not there.
@@ -82,6 +104,7 @@ def make_state(project: Project, digest: str, dataset: DatasetVersion, *, loaded
         release=digest,
         dataset=Dataset(dataset.version, dataset.digest, dataset.rows),
         cutoff=cutoff.isoformat(),
+        intervals=None if widths is None else widths.to_dict(),
     )
 
 

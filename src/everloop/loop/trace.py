@@ -11,6 +11,7 @@ import numpy as np
 from everloop.core.errors import NotFoundError
 from everloop.core.project import Project
 from everloop.data.table import head
+from everloop.improve.intervals import widths_of
 from everloop.improve.refresh import LoadedReleases, make_state
 from everloop.loop.trace_truth import TracedTruth, truth_of
 from everloop.release.bundle import open_release
@@ -139,7 +140,9 @@ def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetitio
                 f"dataset version {trace.state.dataset_version} is {found} now, not {trace.state.dataset_digest[:12]}",
                 hint="was the table deleted and made anew?",
             )
-        made = make_state(project, trace.prediction.release, dataset, loaded=LoadedReleases(project))
+        with store.read() as tx:
+            widths = widths_of(tx, trace.state.id)
+        made = make_state(project, trace.prediction.release, dataset, loaded=LoadedReleases(project), widths=widths)
         is_same_state = made.id == trace.state.id
     if not is_same_state:
         return Repetition(False, False, 0, None, "the serving state that the data give now has another digest")

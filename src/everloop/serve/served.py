@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from everloop.core.errors import EverloopError, IntegrityError, ModelError, NotFoundError
 from everloop.core.project import Project
 from everloop.data.panel import Panel, join_key
+from everloop.models.adapted import AdaptedForecaster
 from everloop.models.asking import ask
 from everloop.models.forecaster import Forecaster, ForecastRequest
 from everloop.release.bundle import Release, load_model, open_release
 from everloop.release.state import open_state
+from everloop.stats.adaptive import Widths
 from everloop.store.deployments import Role, find_release, in_role, latest_state
 from everloop.store.engine import Store
 
@@ -117,7 +119,7 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
         ModelError: the model cannot be loaded, or cannot forecast.
     """
     release = opened or open_release(project.releases / wanted.release, digest=wanted.release)
-    folder = None
+    folder = intervals = None
     if wanted.state:
         state = open_state(project.states, wanted.state)
         if state.release != wanted.release:
@@ -126,10 +128,12 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
                 f"serving state {wanted.state[:12]} belongs to release {state.release[:12]}",
                 hint="make the state again: everloop tick",
             )
-        folder = state.model_folder
+        folder, intervals = state.model_folder, state.intervals
     is_allowed = is_pickle_allowed(project, store, wanted.release)
     try:
         model = load_model(release, root=project.root, folder=folder, allow_pickle=is_allowed)
+        if intervals is not None:
+            model = AdaptedForecaster(model, Widths.from_dict(intervals))
         return Served.of(release, wanted.state, model, series_seconds=_warm(release, model))
     except EverloopError:
         raise

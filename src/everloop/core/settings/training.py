@@ -18,6 +18,9 @@ class ForecastSettings(Section):
     levels: list[Annotated[float, Field(gt=0, lt=100)]] = key(
         [80, 95], unit="percent", help="The levels of the prediction intervals."
     )
+    adapt_intervals: bool = key(
+        True, help="Whether the intervals of a release are widened or narrowed by what came true since."
+    )
 
 
 class TrainSettings(Section):
@@ -51,6 +54,19 @@ class GateSettings(Section):
     )
     alpha: float = key(
         0.05, unit="probability", help="Bound on failing a candidate that is as good as the champion.", gt=0, lt=0.5
+    )
+    max_latency_ms: float = key(
+        0.0,
+        unit="milliseconds",
+        help="The longest that 95 % of a release's requests for one series or row may take in a fresh process, without "
+        "the network; 0 means any time.",
+        ge=0,
+    )
+    max_memory_mb: float = key(
+        0.0,
+        unit="megabytes",
+        help="The most memory that a fresh process may hold which serves the release alone; 0 means any amount.",
+        ge=0,
     )
     waive: dict[str, str] = key(
         {},
