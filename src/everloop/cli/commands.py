@@ -33,6 +33,9 @@ COMMANDS = (
     Command("Experiment", "run", "The main job: ingest, train, gates, release."),
     Command("Release", "release", "List releases, or show one with its evidence."),
     Command("Release", "adopt", "Make a release of a model that was trained elsewhere."),
+    Command(
+        "Release", "rehearse", "Load and ask a release as a server would, and measure it, before anybody is served."
+    ),
     Command("Release", "promote", "Put a release in charge."),
     Command("Release", "traffic", "Who answers what share of the traffic: show, set, end."),
     Command("Release", "rollback", "Put the previous champion back in charge."),

@@ -12,6 +12,7 @@ from everloop.cli.output import print_json, say
 from everloop.core.clock import SystemClock
 from everloop.release.bundle import open_release
 from everloop.release.promotion import failed_gates, promote
+from everloop.staging.rehearsal import rehearse_once
 from everloop.store.deployments import find_release, in_role
 
 
@@ -29,7 +30,8 @@ def command(
 ) -> None:
     """Put a release in charge, after verifying every file of its bundle; servers follow by themselves.
 
-    A release that failed a gate is refused (exit status 6) unless it is forced with a reason.
+    A release that was never rehearsed is so first. One that failed a gate is refused (exit status 6) unless it is
+    forced with a reason.
 
     Example: everloop promote 3f9a2c --reason "spring range"
     """
@@ -37,8 +39,9 @@ def command(
         if dry_run:
             with store.read() as tx:
                 row, present = find_release(tx, name), in_role(tx, role)
-            open_release(found.releases / row.digest, digest=row.digest)
-            failed = [gate["name"] for gate in failed_gates(row)]
+            release = open_release(found.releases / row.digest, digest=row.digest)
+            rehearsed = [gate.to_dict() for gate in rehearse_once(found, store, SystemClock(), release)]
+            failed = [gate["name"] for gate in failed_gates(row, rehearsed)]
             record = {"role": role, "release": row.digest, "previous": present, "failed_gates": failed}
             if as_json:
                 print_json(record | {"changed": False})
@@ -47,6 +50,9 @@ def command(
             if failed:
                 say(f"it failed {', '.join(failed)}: that needs --force --reason '...'")
             return
+        with store.read() as tx:
+            digest = find_release(tx, name).digest
+        rehearse_once(found, store, SystemClock(), open_release(found.releases / digest, digest=digest))
         why = reason if reason or force else "asked for"
         done = promote(found, store, SystemClock(), name, role=role, reason=why, actor=actor(), force=force)
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -16,6 +16,7 @@ from everloop.core.errors import UsageError
 from everloop.core.project import Project
 from everloop.release.bundle import open_release
 from everloop.release.manifest import Manifest
+from everloop.release.rehearsed import rehearsed_gates
 from everloop.release.signing import make_key, sign_release
 from everloop.store.deployments import ReleaseRow, find_release, in_role, list_releases
 from everloop.store.engine import Store
@@ -76,6 +77,7 @@ def _list(store: Store, limit: int, *, as_json: bool) -> None:
     with store.read() as tx:
         rows = list_releases(tx, limit=limit)
         roles = {in_role(tx, "champion"): "champion", in_role(tx, "challenger"): "challenger"}
+        gates = {row.digest: [*row.gates, *rehearsed_gates(tx, row.digest)] for row in rows}
     if as_json:
         print_json([asdict(row) | {"role": roles.get(row.digest)} for row in rows])
         return
@@ -90,7 +92,7 @@ def _list(store: Store, limit: int, *, as_json: bool) -> None:
             row.dataset_version,
             _value(row),
             _skill(row),
-            _gates(row),
+            _gates(gates[row.digest]),
             roles.get(row.digest, ""),
         )
         for row in rows
@@ -101,18 +103,23 @@ def _list(store: Store, limit: int, *, as_json: bool) -> None:
 def _show(project: Project, store: Store, name: str, *, as_json: bool) -> None:
     with store.read() as tx:
         row = find_release(tx, name)
+        rehearsed = rehearsed_gates(tx, row.digest)
     release = open_release(project.releases / row.digest, digest=row.digest)
     manifest = release.manifest
     if as_json:
-        print_json(asdict(row) | {"manifest": msgspec.to_builtins(manifest), "folder": release.folder})
+        print_json(
+            asdict(row) | {"rehearsed": rehearsed, "manifest": msgspec.to_builtins(manifest), "folder": release.folder}
+        )
         return
     about = _about_rows(manifest) if manifest.signature else _about_forecaster(row, manifest)
     head: dict[str, object] = {"release": row.digest, "model": row.model_digest}
     head |= {"candidate": f"{row.candidate} ({manifest.model_class})"}
     head |= {"made": row.created_at, "run": row.run_id}
     print_record(head | about | {"bundle": f"{release.folder} (verified)"})
-    if row.gates:
-        print_gates(row.gates)
+    if row.gates or rehearsed:
+        print_gates([*row.gates, *rehearsed])
+    if not rehearsed:
+        say(f"not rehearsed yet: everloop rehearse {row.digest[:12]}")
 
 
 def _about_forecaster(row: ReleaseRow, manifest: Manifest) -> dict[str, str]:
@@ -150,10 +157,10 @@ def _skill(row: ReleaseRow) -> str:
     return percent(row.metrics.get("skill", {}).get(_metric(row)))
 
 
-def _gates(row: ReleaseRow) -> str:
-    if not row.gates:
+def _gates(gates: list[dict[str, Any]]) -> str:
+    if not gates:
         return "-"
-    verdicts = {gate["name"]: in_words(gate)[0] for gate in row.gates}
+    verdicts = {gate["name"]: in_words(gate)[0] for gate in gates}
     for word in ("failed", "waived"):
         names = [name for name, verdict in verdicts.items() if verdict == word]
         if names:

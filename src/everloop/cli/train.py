@@ -16,9 +16,11 @@ from everloop.experiment.tuned import with_tuned
 from everloop.release.build import build_release
 from everloop.release.bundle import Release
 from everloop.release.champion import champion_reference
+from everloop.staging.rehearsal import rehearse
 from everloop.store.engine import Store
 from everloop.validate.candidates import examine_candidates
 from everloop.validate.examination import Examination
+from everloop.validate.gates.result import in_words
 
 
 def command(project: ProjectOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
@@ -69,11 +71,12 @@ def _train(project: Project, store: Store) -> tuple[list[Examination], Release |
         if best is None:
             return examinations, None
         advance(len(settings.train.candidates), f"fitting {best.candidate}")
+        fitted = fit_candidate(project, panel, best.candidate)
         release = build_release(
             project,
             clock,
             examination=best,
-            fitted=fit_candidate(project, panel, best.candidate),
+            fitted=fitted,
             panel=panel,
             dataset=dataset,
             lineage=lineage,
@@ -81,4 +84,7 @@ def _train(project: Project, store: Store) -> tuple[list[Examination], Release |
             store=store,
             actor=actor(),
         )
+    for gate in rehearse(project, store, clock, release, trained=fitted.model):
+        if not gate.passed:
+            say("{}: {} {}".format(gate.code, *in_words(gate.to_dict())))
     return examinations, release

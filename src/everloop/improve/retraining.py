@@ -22,12 +22,14 @@ from everloop.release.bundle import Release, open_release
 from everloop.release.champion import champion_reference
 from everloop.release.promotion import promote
 from everloop.release.registry import sync_aliases
+from everloop.staging.rehearsal import rehearse
 from everloop.store.deployments import in_role
 from everloop.store.engine import Store
 from everloop.store.events import record_event
 from everloop.store.marks import set_mark
 from everloop.validate.candidates import examine_candidates
 from everloop.validate.examination import Examination
+from everloop.validate.gates.result import GateResult, blocking
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; opening a tracker does it
@@ -46,7 +48,7 @@ class Retraining:
         trigger: why it started.
         dataset: the data it used.
         examinations: each candidate's backtest and gates, best first.
-        release: the new release, ``None`` where no candidate passed.
+        release: the new release, ``None`` where no candidate passed; it may have failed its rehearsal.
         became: ``"champion"``, ``"challenger"``, ``"rejected"`` or ``"known"`` (the champion is this very
             model already).
         reason: a sentence for a person.
@@ -136,7 +138,11 @@ def retrain(
         store=store,
         actor=actor,
     )
+    stopped = blocking(rehearse(project, store, clock, release, trained=fitted.model))
     guard()
+    if stopped:
+        reason = _stop(store, clock, release, stopped, actor)
+        return Retraining(trigger, dataset, tuple(examinations), release, "rejected", reason)
     became, reason = _roll_out(project, store, clock, release, best, actor=actor, tracker=tracker)
     return Retraining(trigger, dataset, tuple(examinations), release, became, reason)
 
@@ -166,6 +172,17 @@ def _reject(
         evidence = {"gates": [gate.to_dict() for gate in best.gates]}
         record_event(tx, clock.now(), "rejected", reason, actor=actor, subject=best.candidate, evidence=evidence)
     return Retraining(trigger, dataset, tuple(examinations), None, "rejected", reason)
+
+
+def _stop(store: Store, clock: Clock, release: Release, stopped: list[GateResult], actor: str) -> str:
+    """Tell that a release did not pass its rehearsal; it stays where it is, and whoever is in charge too."""
+    reason = f"release {release.digest[:12]} did not pass its rehearsal: " + "; ".join(
+        f"{gate.code}: {gate.message}" for gate in stopped
+    )
+    with store.write() as tx:
+        evidence = {"gates": [gate.to_dict() for gate in stopped]}
+        record_event(tx, clock.now(), "rejected", reason, actor=actor, subject=release.digest, evidence=evidence)
+    return reason
 
 
 def _roll_out(

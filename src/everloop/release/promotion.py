@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from everloop.core.errors import GateError, NotFoundError, UsageError
 from everloop.core.project import Project
 from everloop.release.bundle import open_release
 from everloop.release.registry import sync_aliases
+from everloop.release.rehearsed import rehearsed_gates
 from everloop.release.rollout import begin_rollout, end_rollout
 from everloop.store.deployments import ReleaseRow, Role, deploy, deployment_history, find_release, in_role
 from everloop.store.engine import Store
@@ -42,11 +44,11 @@ class Promotion:
     warning: str = ""
 
 
-def failed_gates(row: ReleaseRow) -> list[dict[str, Any]]:
-    """The gates that stop a release from being promoted without force."""
+def failed_gates(row: ReleaseRow, rehearsed: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+    """The gates that stop a release from being promoted without force: its own, and those of its rehearsal."""
     return [
         gate
-        for gate in row.gates
+        for gate in (*row.gates, *rehearsed)
         if not gate["passed"] and gate.get("severity") != "warning" and not gate.get("waived")
     ]
 
@@ -64,6 +66,8 @@ def promote(
     tracker: Tracker | None = None,
 ) -> Promotion:
     """Give a role to a release, after verifying its bundle; servers follow within their poll interval.
+
+    What a rehearsal showed counts like the gates of the backtest, where the store keeps one.
 
     A challenger that becomes champion is no challenger any more. A split of the traffic ends with the roles that it was
     made for; a new challenger gets its share as ``release.rollout`` says.
@@ -89,8 +93,9 @@ def promote(
         raise UsageError("reason_missing", "a forced promotion needs a reason", hint="say why: --reason '...'")
     with store.read() as tx:
         row = find_release(tx, name)
+        rehearsed = rehearsed_gates(tx, row.digest)
     open_release(project.releases / row.digest, digest=row.digest)
-    failed = failed_gates(row)
+    failed = failed_gates(row, rehearsed)
     if failed and not force:
         names = ", ".join(gate["name"] for gate in failed)
         raise GateError(
