@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import RequestError, nearest
 from everloop.core.frequency import Frequency
-from everloop.data.marks import PRICE, Marks, treated
+from everloop.data.marks import KINDS, PRICE, Marks, treated
 
 __all__ = ["Future", "Panel", "join_key", "split_key"]
 
@@ -212,12 +212,19 @@ class Panel:
         )
 
     def treated(self) -> Panel:
-        """The panel with its marked values treated, where they are as they were observed."""
+        """The panel with its marked values treated, where they are as they were observed.
+
+        Prices ahead that are none (zero or less) are unknown then.
+        """
         marks = self.marks
-        if marks is None or not len(marks):
+        if marks is None:
             return self
         season = self.frequency.season
         made = replace(self, y=treated(self.y, self.offsets, marks, season))
+        if marks.price in self.future.columns and marks.treatments.get(KINDS[PRICE], "keep") != "keep":
+            block = self.future.columns[marks.price]
+            columns = {**self.future.columns, marks.price: np.where(block <= 0, np.float32(np.nan), block)}
+            made = replace(made, future=replace(self.future, columns=columns))
         return made._with_price(lambda values: treated(values, self.offsets, marks, season, prices=True))
 
     def untreated(self) -> Panel:

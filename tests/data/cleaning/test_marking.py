@@ -14,7 +14,7 @@ from everloop.core.errors import DataError
 from everloop.core.settings.cleaning import CleaningSettings
 from everloop.data.cleaning.marking import mark, memory_of, with_marks
 from everloop.data.marks import KINDS, Marks
-from everloop.data.panel import Panel
+from everloop.data.panel import Future, Panel
 
 from .conftest import CUTOFF, intermittent
 
@@ -246,3 +246,15 @@ def test_stores_are_closed_one_by_one(make_panel: MakePanel) -> None:
     each = mark(panel, CleaningSettings(store="shop"))
     assert cells(panel, one, "closed_day") == set()
     assert cells(panel, each, "closed_day") == {(series, 49) for series in range(10)}
+
+
+def test_a_price_ahead_that_is_none_is_unknown(make_panel: MakePanel) -> None:
+    y, price = dirty()
+    panel = make_panel(y, price=price)
+    ahead = np.full((40, 7), 2.0, dtype=np.float32)
+    ahead[4, 2] = 0.0
+    panel = replace(panel, known={"price": panel.observed["price"]}, observed={}, future=Future(7, {"price": ahead}))
+    for treatment in ("leave_out", "impute"):
+        made = with_marks(panel, CleaningSettings(price="price", price_errors=treatment))
+        assert np.argwhere(np.isnan(made.future.columns["price"])).tolist() == [[4, 2]]
+    assert with_marks(panel, CleaningSettings(price="price")).future.columns["price"][4, 2] == 0
