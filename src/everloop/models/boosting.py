@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from everloop.models.booster import Booster, load_library
 from everloop.models.explaining import Predictor
-from everloop.models.features import Features, FeatureSpec
+from everloop.models.feature_spec import FeatureSpec
+from everloop.models.features import Features
 from everloop.models.sampling import TrainingRows
 
 __all__ = ["TreeOptions", "predict", "train_boosters"]

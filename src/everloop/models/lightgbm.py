@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from everloop.core.errors import ModelError, nearest
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
+from everloop.models.blocks import Block
 from everloop.models.booster import Booster
 from everloop.models.boosting import TreeOptions, predict, train_boosters
 from everloop.models.closing import is_closed
 from everloop.models.explaining import Predictor
-from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
+from everloop.models.feature_spec import FeatureSpec
+from everloop.models.features import Features, Rows, features_of
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
 from everloop.models.intervals import ErrorPools, PastErrors, error_unit, no_errors
@@ -109,7 +111,7 @@ class LightGBMForecaster:
             ModelError: the panel has no target at all, or the objective does not fit the targets.
         """
         objective = _chosen(self.objective, panel)
-        spec = FeatureSpec.of(panel)
+        spec = FeatureSpec.of(panel, context.horizon)
         scales = Scales.of(spec, panel)
         seed = derive_seed(context.seed, "lightgbm")
         rows = sample_rows(spec, panel, scales, horizon=context.horizon, max_rows=self.max_rows, seed=seed)

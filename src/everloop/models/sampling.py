@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.data.panel import Panel
+from everloop.models.blocks import Block
 from everloop.models.closing import is_closed
-from everloop.models.features import Block, Features, FeatureSpec, Rows, features_of
+from everloop.models.feature_spec import FeatureSpec
+from everloop.models.features import Features, Rows, features_of
 
 __all__ = ["Scales", "TrainingRows", "blocks", "sample_rows"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from everloop.core.errors import EverloopError
 from everloop.core.project import Project
 from everloop.models.explaining import gains_of
-from everloop.models.features import FeatureSpec
+from everloop.models.feature_spec import FeatureSpec
 from everloop.models.state import load_head
 from everloop.release.bundle import MODEL_FOLDER
 from everloop.store.deployments import ReleaseRow
