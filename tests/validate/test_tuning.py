@@ -18,15 +18,16 @@ from everloop.core.errors import ModelError, UsageError
 from everloop.core.project import Project
 from everloop.data.panel import Panel
 from everloop.experiment.lineage import collect_lineage
+from everloop.experiment.study import held_study
 from everloop.experiment.tracking import open_tracker
 from everloop.experiment.tuned import keep_tuned, with_tuned
 from everloop.release.manifest import Dataset
 from everloop.store.engine import open_store
 from everloop.validate.backtest import Backtest, BacktestPlan, Fold, cutoffs
 from everloop.validate.examination import Reference
-from everloop.validate.held_back import _held_back
+from everloop.validate.held_back import _held_back, check_winner
 from everloop.validate.scores import score_backtest
-from everloop.validate.tuning import Tuning, WindowJudge, plan_study, tunable, tune_candidate
+from everloop.validate.tuning import Tuning, WindowJudge, is_tunable, plan_study, tunable, tune_candidate
 from shop import sales
 
 DATASET = Dataset(version=1, digest="d" * 64, rows=1920)
@@ -137,6 +138,20 @@ def test_time_that_is_over_at_once_leaves_nothing_half_done(make_project: Callab
     assert "--minutes" in found.reason
 
 
+def test_a_winner_for_whose_check_no_time_is_left_is_checked_by_the_next_call(
+    make_project: Callable[..., Project],
+) -> None:
+    project, panel = make_project(SPACE, PRESENT, "tune.trials=6", "tune.windows=2", "tune.margin=0.03"), sales()
+    found = tuned(project, panel)
+    # another margin is another question of the same study
+    other = make_project(SPACE, PRESENT, "tune.trials=6", "tune.windows=2", "tune.margin=0.04")
+    with held_study(other, plan_study(other, DATASET, "seasonal_naive")) as study:
+        assert check_winner(other, panel, study, seconds=0.0) is None
+        assert check_winner(project, panel, study, seconds=0.0) == found.held_back
+        assert check_winner(other, panel, study) is not None
+    assert "the same command goes on" in replace(found, held_back=None).reason
+
+
 def test_a_short_history_names_the_setting(make_project: Callable[..., Project]) -> None:
     with pytest.raises(ModelError, match="windows before the 2 held back") as caught:
         WindowJudge(make_project(SPACE, "tune.windows=20"), sales(), "seasonal_naive")
@@ -146,6 +161,7 @@ def test_a_short_history_names_the_setting(make_project: Callable[..., Project])
 def test_what_can_be_tuned(make_project: Callable[..., Project]) -> None:
     project = make_project("train.candidates=['seasonal_naive', 'lightgbm']")
     assert tunable(project) == ["lightgbm"]
+    assert [is_tunable(project, each) for each in ("lightgbm", "ets", "no_such")] == [True, False, False]
     with pytest.raises(UsageError) as caught:
         plan_study(project, DATASET, "seasonal_naive")
     assert caught.value.code == "tune_nothing"

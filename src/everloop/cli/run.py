@@ -22,7 +22,7 @@ from everloop.loop.context import LoopContext, holder_name
 from everloop.loop.lease import held_lease
 from everloop.store.engine import Store
 from everloop.store.events import list_events
-from everloop.validate.tuning import tunable
+from everloop.validate.tuning import is_tunable
 
 
 def command(
@@ -96,7 +96,7 @@ def _say_more(project: Project, trained: Retraining, failures: dict[str, str]) -
     if failures:
         say(f"{len(failures)} of the candidates failed; a traceback is in their MLflow runs (error.txt)")
     if chosen is not None:
-        tune = f"; better options: everloop tune {chosen.candidate}" if chosen.candidate in tunable(project) else ""
+        tune = f"; better options: everloop tune {chosen.candidate}" if is_tunable(project, chosen.candidate) else ""
         say(f"what its features bring: everloop explain {chosen.candidate}{tune}")
 
 

@@ -9,6 +9,8 @@ of one study that is checked on these windows gets a smaller share of ``tune.alp
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -69,11 +71,22 @@ def check_winner(
     panel: Panel,
     study: Study,
     *,
+    seconds: float = math.inf,
     progress: Callable[[int, str], None] = lambda done, word: None,
 ) -> HeldBack | None:
-    """The best trial beside the present options on the windows held back; ``None`` where they are the best.
+    """The best trial beside the present options on the windows held back.
 
     The answer is noted with the study: the same winner is not checked twice.
+
+    Args:
+        project: the project.
+        panel: the data.
+        study: the study, held by this process.
+        seconds: how much time is left; where half of what it will probably take is not, nothing is begun.
+        progress: told a word on the present step.
+
+    Returns:
+        ``None`` where the present options are the best, or there is too little time.
 
     Raises:
         ModelError: either fails there.
@@ -87,6 +100,9 @@ def check_winner(
     if key in checks:
         known = checks[key]
         return HeldBack(**{**known, "by_window": tuple(tuple(each) for each in known["by_window"])})
+    usual, windows = study.window_seconds(), 2 * project.settings.validation.windows
+    if usual and 0.5 * windows * statistics.median(usual) > seconds:
+        return None
     candidate = study.plan.candidate
     fixed = make_candidate(project, candidate).parameters()
     progress(0, "present options on the windows held back")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from everloop import __version__
 from everloop.core.digest import digest_json
-from everloop.core.errors import ModelError, UsageError
+from everloop.core.errors import EverloopError, ModelError, UsageError
 from everloop.core.project import Project
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever opens a tracker pays them
     from everloop.experiment.mlflow_tracker import Tracker
 
-__all__ = ["Tuning", "WindowJudge", "plan_study", "tunable", "tune_candidate"]
+__all__ = ["Tuning", "WindowJudge", "is_tunable", "plan_study", "tunable", "tune_candidate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,11 @@ class Tuning:
         """What became of it, in a sentence."""
         if self.held_back is not None:
             return self.held_back.reason
-        if not any(each.state == "complete" for each in self.trials):
+        complete = [each for each in self.trials if each.value is not None]
+        if not complete:
             return "the time was over before the present options were through; give more: --minutes"
+        if min(complete, key=lambda each: (each.value, each.number)).options != self.present:
+            return "the time was over before the best trial could be checked; the same command goes on"
         return "no trial was better than the present options"
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +98,14 @@ def tunable(project: Project) -> list[str]:
         UsageError: a candidate is unknown, or ``tune.space`` names what it does not take.
     """
     return [each for each in project.settings.train.candidates if _space_of(project, each)]
+
+
+def is_tunable(project: Project, candidate: str) -> bool:
+    """Whether there is something to tune about a candidate; false too where it cannot tell."""
+    try:
+        return bool(_space_of(project, candidate))
+    except EverloopError:
+        return False
 
 
 def plan_study(project: Project, dataset: DatasetVersion, candidate: str) -> StudyPlan:
@@ -241,7 +252,11 @@ def tune_candidate(
                 progress=progress,
             )
             held_back = check_winner(
-                project, panel, study, progress=lambda _, word: progress(len(searched.trials), word)
+                project,
+                panel,
+                study,
+                seconds=ends_at - time.monotonic(),
+                progress=lambda _, word: progress(len(searched.trials), word),
             )
             metric, present = settings.validation.metric, dict(plan.present)
             found = (searched.trials, searched.new, searched.why, held_back)
