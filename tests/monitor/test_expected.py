@@ -105,6 +105,40 @@ def test_sums_by_day_and_steps(shops: Any) -> None:
     assert sums[0, 1].sum() == 0
 
 
+def test_a_wider_level_that_fails_alone_is_found(
+    make_project: Callable[..., Project], make_panel: Callable[..., Panel]
+) -> None:
+    project = make_project("validate.windows=4", "forecast.levels=[95, 80]")
+    expected = expected_of(release_once(project, make_panel(series=40, periods=240)).folder)
+    assert expected is not None
+    assert (expected.level, expected.wider) == (80.0, (95.0,))
+    span = expected.buckets[0].wider["95"]
+    assert span is not None
+    assert span.center > 0.9
+
+    def alarms(width: float) -> set[str]:
+        """The kinds that are beyond their range after 120 days of normal errors and 95 % intervals of some width."""
+        rng = np.random.default_rng(1)
+        joined = []
+        for day in range(120):
+            actual = 100.0 + 10.0 * rng.standard_normal((200, 14))
+            mean = np.full_like(actual, 100.0)
+            ends = {80.0: 12.816, 95.0: width}
+            lower, upper = ({level: mean + side * end for level, end in ends.items()} for side in (-1, 1))
+            index = 20_000 + day + np.arange(14)
+            steps = np.arange(1, 15)
+            about = ("p", "r", "champion", "batch", None, tuple(map(str, range(200))))
+            joined.append(JoinedForecast(*about, index, steps, mean, actual, lower, upper, 0))
+        observations, sums = sum_days(joined, expected)
+        flags = np.ones(len(observations), dtype=np.bool_)
+        days = LiveDays(observations, np.ones(len(observations), dtype=np.int64), sums, flags)
+        streams = judge_streams(expected, days, present=20_120, alarms_per_year=0.05)
+        return {each.kind for each in streams if each.kind.startswith("coverage") and each.out}
+
+    assert alarms(19.6) == set()
+    assert alarms(13.0) == {"coverage 95"}
+
+
 def test_a_release_carries_its_ranges_and_they_cannot_be_changed(
     make_project: Callable[..., Project], make_panel: Callable[..., Panel]
 ) -> None:

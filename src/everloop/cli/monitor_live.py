@@ -63,4 +63,14 @@ def _cells(row: RangeRow, ahead: dict[str, float]) -> tuple[object, ...]:
         " to ".join(text(each) for each in ends if each is not None) or "-"
         for ends in ((row.lower, row.upper), (row.alarm_below, row.alarm_above))
     )
-    return (row.steps, _NAMES[row.kind], row.days, text(row.live), text(row.center), span, beyond, estimate, verdict)
+    return (
+        row.steps,
+        _NAMES.get(row.kind, f"{row.kind} %"),
+        row.days,
+        text(row.live),
+        text(row.center),
+        span,
+        beyond,
+        estimate,
+        verdict,
+    )

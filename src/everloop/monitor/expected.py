@@ -1,8 +1,9 @@
 """Live errors against the ranges that the release carries: has a level left its range, at whatever look.
 
-Every stream (error, bias, coverage and the estimate made beforehand, each by steps ahead) is held against the ends of
-its range by an e-detector. ``monitor.false_alarms_per_year`` is shared among all of them, as the chance that a
-level lies beyond the end that is tested and as the threshold: the ends tested lie outside of the range shown.
+Every stream (error, bias, coverage of each level, and the estimate made beforehand, each by steps ahead) is held
+against the ends of its range by an e-detector. ``monitor.false_alarms_per_year`` is shared among all of them, as the
+chance that a level lies beyond the end that is tested and as the threshold: the ends tested lie outside of the range
+shown.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from everloop.core.errors import IntegrityError
 from everloop.monitor.live_days import LiveDays
 from everloop.stats.levels import LevelRange, excess_path, onset, running_deviation
-from everloop.validate.expected import CONFIDENCE, EXPECTED_FILE, BucketRange, Expected, log_error
+from everloop.validate.expected import CONFIDENCE, EXPECTED_FILE, BucketRange, Expected, coverage_kind, log_error
 
 __all__ = [
     "KINDS",
@@ -35,7 +36,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 KINDS: dict[str, tuple[int, ...]] = {"error": (1,), "bias": (1, -1), "coverage": (-1,), "estimate": (1, -1)}
-"""The streams, and at which ends of the range leaving it matters: 1 above, -1 below."""
+"""The streams, and at which ends of the range leaving it matters: 1 above, -1 below. The coverage of a wider level is
+a stream of its own, such as ``"coverage 95"``, with the ends of the narrowest one's."""
 _SETTLED = 0.9
 _TRADE = 0.05
 _RECENT = 28
@@ -46,7 +48,7 @@ class Stream:
     """One kind of level for one group of steps.
 
     Attributes:
-        kind: one of :data:`KINDS`.
+        kind: one of :data:`KINDS`, or the coverage of a wider level.
         steps: the steps ahead, such as ``"1-7"``.
         range: where the level must lie.
         observations: the settled days that were judged, by number, shape ``(n,)``.
@@ -111,7 +113,8 @@ def expected_of(folder: Path) -> Expected | None:
 
 def count_ends(expected: Expected) -> int:
     """How many ends of ranges are watched."""
-    return len(expected.buckets) * sum(len(sides) for sides in KINDS.values())
+    ends = sum(len(sides) for sides in KINDS.values()) + len(KINDS["coverage"]) * len(expected.wider)
+    return len(expected.buckets) * ends
 
 
 def threshold(expected: Expected, alarms_per_year: float) -> float:
@@ -155,13 +158,13 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
         settled = settled_days(days, bucket, place, present=present)[0]
         # a closed day, or one with hardly any trade, tells nothing of errors in proportion to sales
         settled &= days.column("actual")[:, place] >= _TRADE * bucket.actual
-        for kind, values in _levels(days, bucket, place).items():
-            span: LevelRange | None = getattr(bucket, kind)
+        for kind, (span, values) in _levels(expected, days, bucket, place).items():
             if span is None:
                 continue
             part = expected.factor(kind, days.months)
             usable = settled & np.isfinite(values)
-            tested = {side: span.end(side, confidence) for side in KINDS[kind]}
+            sides = KINDS["coverage" if kind.startswith("coverage") else kind]
+            tested = {side: span.end(side, confidence) for side in sides}
             found.append(
                 _stream(
                     kind,
@@ -177,16 +180,22 @@ def judge_streams(expected: Expected, days: LiveDays, *, present: int, alarms_pe
     return found
 
 
-def _levels(days: LiveDays, bucket: BucketRange, place: int) -> dict[str, Floats]:
-    """The level of each day by kind, NaN where there is none."""
+def _levels(
+    expected: Expected, days: LiveDays, bucket: BucketRange, place: int
+) -> dict[str, tuple[LevelRange | None, Floats]]:
+    """The range of each kind, and the level of each day, NaN where there is none."""
     absolute, actual, covered = (days.column(name)[:, place] for name in ("absolute", "actual", "covered"))
     found = {
-        "error": log_error(absolute, actual),
-        "bias": _ratio(days.column("signed")[:, place], actual),
-        "coverage": _ratio(days.column("inside")[:, place], covered),
+        "error": (bucket.error, log_error(absolute, actual)),
+        "bias": (bucket.bias, _ratio(days.column("signed")[:, place], actual)),
+        "coverage": (bucket.coverage, _ratio(days.column("inside")[:, place], covered)),
     }
+    for number, level in enumerate(expected.wider):
+        inside, bounded = (each[:, place] for each in days.wider(number))
+        found[coverage_kind(level)] = (bucket.wider.get(f"{level:g}"), _ratio(inside, bounded))
     if bucket.per_width is not None:
-        found["estimate"] = log_error(absolute, bucket.per_width * days.column("width")[:, place])
+        foretold = log_error(absolute, bucket.per_width * days.column("width")[:, place])
+        found["estimate"] = (bucket.estimate, foretold)
     return found
 
 

@@ -42,7 +42,8 @@ COLUMNS = (
     "forecast_ahead",
 )
 """What is summed: forecast values, those with an outcome; of the latter the absolute and signed errors and the sales;
-outcomes within the interval, those that have one, and its width; width and forecast of all values, outcome or not."""
+outcomes within the narrowest interval, those that have one, and its width; width and forecast of all values, outcome
+or not. After these stand, for each wider level, the outcomes within and those that have an interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class LiveDays:
     Attributes:
         observations: their numbers on the grid, ascending, shape ``(t,)``.
         months: the month of each, 1 to 12, shape ``(t,)``.
-        sums: shape ``(t, buckets, len(COLUMNS))``.
+        sums: shape ``(t, buckets, len(COLUMNS) + 2 * wider levels)``.
         fresh: which of them were summed now, shape ``(t,)``.
     """
 
@@ -65,6 +66,11 @@ class LiveDays:
         """One of the sums, shape ``(t, buckets)``."""
         column: Floats = self.sums[:, :, COLUMNS.index(name)]
         return column
+
+    def wider(self, place: int) -> tuple[Floats, Floats]:
+        """Outcomes within the wider level number ``place``, and those that have an interval, each ``(t, buckets)``."""
+        first = len(COLUMNS) + 2 * place
+        return self.sums[:, :, first], self.sums[:, :, first + 1]
 
 
 def live_days(
@@ -99,19 +105,19 @@ def live_days(
     own = (each for each in joined if each.release == release.digest and each.kind == "batch")
     observations, sums = sum_days(own, expected)
     is_new = observations >= start
-    found = {day: _unpack(row, len(expected.buckets)) for day, row in kept.items()}
+    found = {day: _unpack(row, _shape(expected)) for day, row in kept.items()}
     # of a day gone by that nobody forecasts any more, what was kept stays
     fresh = dict(zip(observations[is_new].tolist(), sums[is_new], strict=True))
     return _laid_out(found | fresh, set(fresh), frequency, expected)
 
 
 def sum_days(joined: Iterable[JoinedForecast], expected: Expected) -> tuple[NDArray[np.int64], Floats]:
-    """The sums of some predictions: observations, ascending, and shape ``(t, buckets, len(COLUMNS))``."""
+    """The sums of some predictions: observations, ascending, and their sums as :class:`LiveDays` has them."""
     totals: dict[int, Floats] = {}
-    shape = (len(expected.buckets), len(COLUMNS))
+    shape = _shape(expected)
     starts = np.array([bucket.first for bucket in expected.buckets])
     for each in joined:
-        columns = _columns(each, expected.level)
+        columns = _columns(each, expected)
         bucket = np.searchsorted(starts, each.steps, side="right") - 1
         inside = (each.steps >= 1) & (each.steps <= expected.buckets[-1].last)
         days = observation_of(each.index, expected.steps)
@@ -134,27 +140,41 @@ def keep_days(store: Store, release: ReleaseRow, days: LiveDays) -> None:
             keep_summaries(tx, _source(release), changed)
 
 
-def _columns(each: JoinedForecast, level: float | None) -> Floats:
-    """The sums over series of one prediction, shape ``(h, len(COLUMNS))``."""
+def _shape(expected: Expected) -> tuple[int, int]:
+    return len(expected.buckets), len(COLUMNS) + 2 * len(expected.wider)
+
+
+def _columns(each: JoinedForecast, expected: Expected) -> Floats:
+    """The sums over series of one prediction, shape ``(h, columns)``."""
     mean = np.where(np.isfinite(each.mean), each.mean, 0.0)
     known = np.isfinite(each.actual) & np.isfinite(each.mean)
     error = np.where(known, mean - np.where(known, each.actual, 0.0), 0.0)
-    result = np.zeros((len(COLUMNS), len(each.index)))
+    result = np.zeros((_shape(expected)[1], len(each.index)))
     result[0] = np.isfinite(each.mean).sum(axis=0)
     result[1] = known.sum(axis=0)
     result[2], result[3] = np.abs(error).sum(axis=0), error.sum(axis=0)
     result[4] = np.where(known, np.abs(each.actual), 0.0).sum(axis=0)
-    if level is not None and level in each.lower:
-        lower, upper = each.lower[level], each.upper[level]
-        bounded = np.isfinite(lower) & np.isfinite(upper)
-        has = known & bounded
-        width = np.where(bounded, upper - lower, 0.0)
-        result[5] = (has & (each.actual >= lower) & (each.actual <= upper)).sum(axis=0)
-        result[6] = has.sum(axis=0)
-        result[7] = np.where(has, width, 0.0).sum(axis=0)
+    if expected.level is not None and expected.level in each.lower:
+        bounded, result[5], result[6] = _covered(each, known, expected.level)
+        width = np.where(bounded, each.upper[expected.level] - each.lower[expected.level], 0.0)
+        result[7] = np.where(known, width, 0.0).sum(axis=0)
         result[8] = width.sum(axis=0)
     result[9] = np.abs(mean).sum(axis=0)
+    for place, level in enumerate(expected.wider):
+        if level in each.lower:
+            first = len(COLUMNS) + 2 * place
+            _, result[first], result[first + 1] = _covered(each, known, level)
     return result.T
+
+
+def _covered(
+    each: JoinedForecast, known: NDArray[np.bool_], level: float
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    """Which values have an interval; and by step, how many outcomes lie in it, and how many have one."""
+    lower, upper = each.lower[level], each.upper[level]
+    bounded = np.isfinite(lower) & np.isfinite(upper)
+    has = known & bounded
+    return bounded, (has & (each.actual >= lower) & (each.actual <= upper)).sum(axis=0), has.sum(axis=0)
 
 
 def _since(
@@ -171,7 +191,7 @@ def _laid_out(found: dict[int, Floats], fresh: set[int], frequency: Frequency, e
     days: Sequence[int] = sorted(found)
     observations = np.array(days, dtype=np.int64)
     times = frequency.times(observations * expected.steps)
-    shape = (len(days), len(expected.buckets), len(COLUMNS))
+    shape = (len(days), *_shape(expected))
     return LiveDays(
         observations=observations,
         months=np.asarray(times.astype("M8[M]").astype(np.int64) % 12 + 1, dtype=np.int64),
@@ -189,11 +209,11 @@ def _row(day: int, sums: Floats) -> SummaryRow:
     return SummaryRow(str(day), digest_bytes(content), content)
 
 
-def _unpack(row: SummaryRow, buckets: int) -> Floats:
+def _unpack(row: SummaryRow, shape: tuple[int, int]) -> Floats:
     try:
         sums = np.array(msgspec.msgpack.decode(row.content, type=list[list[float]]), dtype=np.float64)
     except (msgspec.DecodeError, ValueError) as error:
         raise IntegrityError("live_days", f"the kept sums of a day cannot be read: {error}") from error
-    if sums.shape != (buckets, len(COLUMNS)):
+    if sums.shape != shape:
         raise IntegrityError("live_days", "the kept sums of a day are of another form")
     return sums

@@ -36,7 +36,8 @@ class RangeRow:
     """One line of the table: a kind of level, for one group of steps, over the last judged days.
 
     Attributes:
-        kind: ``"error"``, ``"bias"``, ``"coverage"`` or ``"estimate"``.
+        kind: ``"error"``, ``"bias"``, ``"coverage"`` (of the narrowest level), ``"coverage 95"`` or the like for each
+            wider one, or ``"estimate"``.
         steps: the steps ahead.
         days: the settled days that were judged since the release went live.
         live: the level of the last 28 of them: of the error the typical daily WAPE, of the estimate the true error
@@ -200,7 +201,7 @@ def _shown(stream: Stream, level: float | None) -> float | None:
     seasonal = level + stream.factor()
     if stream.kind in ("error", "estimate"):
         return math.exp(seasonal)
-    return min(max(seasonal, 0.0), 1.0) if stream.kind == "coverage" else seasonal
+    return min(max(seasonal, 0.0), 1.0) if stream.kind.startswith("coverage") else seasonal
 
 
 def _range_evidence(streams: list[Stream], namer: _Namer, budget: float) -> Evidence:
@@ -214,7 +215,7 @@ def _range_evidence(streams: list[Stream], namer: _Namer, budget: float) -> Evid
         row = _row(worst, namer)
         live, low, high = (_text(worst.kind, value) for value in (row.live, row.lower, row.upper))
         reason = (
-            f"{_WORDS[worst.kind]} {worst.steps} steps ahead has been {row.verdict} its expected range since "
+            f"{_word(worst.kind)} {worst.steps} steps ahead has been {row.verdict} its expected range since "
             f"{row.since}: {live} over the last days, {low} to {high} expected"
         )
         return _evidence("left", reason, worst, namer, budget)
@@ -244,7 +245,7 @@ def _evidence(verdict: str, reason: str, stream: Stream | None, namer: _Namer, b
         verdict=verdict,
         reason=reason,
         effect=None if stream is None else _shown(stream, level),
-        unit="" if stream is None else f"{_WORDS[stream.kind]}, steps {stream.steps}",
+        unit="" if stream is None else f"{_word(stream.kind)}, steps {stream.steps}",
         lower=None if stream is None else _shown(stream, stream.range.lower),
         upper=None if stream is None else _shown(stream, stream.range.upper),
         n=0 if stream is None else len(stream.values),
@@ -309,6 +310,10 @@ def _without(row: ReleaseRow) -> LiveWatch:
 
 
 _WORDS = {"error": "the daily WAPE", "bias": "the bias", "coverage": "the coverage", "estimate": "true over estimated"}
+
+
+def _word(kind: str) -> str:
+    return _WORDS.get(kind) or f"the coverage of the {kind.split()[1]} % interval"
 
 
 def _text(kind: str, value: float | None) -> str:

@@ -8,6 +8,7 @@ naive over the whole history, which was examined in many more. See ``docs/explan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "EXPECTED_FILE",
     "BucketRange",
     "Expected",
+    "coverage_kind",
     "expected_ranges",
     "log_error",
     "observation_of",
@@ -51,6 +53,7 @@ class BucketRange(msgspec.Struct, frozen=True):
         coverage: of the share of outcomes within the interval of ``level``.
         estimate: of the logarithm of the error over the one that the intervals' widths foretell.
         per_width: the absolute error for each unit of the intervals' width.
+        wider: as ``coverage``, of each level of ``Expected.wider``, by the level as text.
         known: the share of forecasts that had an outcome.
         actual: the median of one observation's sales.
     """
@@ -64,6 +67,7 @@ class BucketRange(msgspec.Struct, frozen=True):
     per_width: float | None
     known: float
     actual: float
+    wider: dict[str, LevelRange | None] = {}
 
     @property
     def name(self) -> str:
@@ -84,6 +88,7 @@ class Expected(msgspec.Struct, frozen=True):
         steps: how many steps make one observation (24 for hours, 1 for days and longer steps).
         yearly: observations in a year.
         confidence: the probability of each end of a range.
+        wider: the levels above ``level``, whose coverage is watched too.
     """
 
     buckets: tuple[BucketRange, ...]
@@ -95,6 +100,7 @@ class Expected(msgspec.Struct, frozen=True):
     yearly: float
     confidence: float = CONFIDENCE
     format: int = 1
+    wider: tuple[float, ...] = ()
 
     def factor(self, kind: str, months: NDArray[np.int64]) -> Floats:
         """The season's part of a kind of level in some months, zero without a season."""
@@ -111,15 +117,31 @@ class _Sums:
     actual: Floats
     inside: Floats
     width: Floats
+    wider: dict[float, Floats]
+
+
+def coverage_kind(level: float) -> str:
+    """The kind of a level of coverage that is not the narrowest one's."""
+    return f"coverage {level:g}"
+
+
+def _coverage_slope(kind: str) -> float:
+    """How much the coverage that a kind is about falls as the error's logarithm rises."""
+    level = kind.removeprefix("coverage").strip()
+    if not level:
+        return _SCALE_TO_COVERAGE
+    z = NormalDist().inv_cdf(0.5 + float(level) / 200.0)
+    return 2.0 * z * NormalDist().pdf(z)
 
 
 def season_part(
     kind: str, months: NDArray[np.int64], error_months: dict[str, float], scale_months: dict[str, float]
 ) -> Floats:
     """What the season adds to a kind of level: to a bias nothing; larger errors make for less coverage."""
-    chosen = {"error": error_months, "estimate": scale_months, "coverage": scale_months}.get(kind, {})
+    is_coverage = kind.startswith("coverage")
+    chosen = {"error": error_months, "estimate": scale_months}.get(kind, scale_months if is_coverage else {})
     table = np.array([chosen.get(str(month), 0.0) for month in range(13)])
-    part: Floats = table[months] * (-_SCALE_TO_COVERAGE if kind == "coverage" else 1.0)
+    part: Floats = table[months] * (-_coverage_slope(kind) if is_coverage else 1.0)
     return part
 
 
@@ -154,14 +176,17 @@ def expected_ranges(backtest: Backtest, panel: Panel) -> Expected:
     yearly = 365.25 * _DAY_US / (frequency.step_us * steps)
     # live levels are judged over four weeks, or over a window where that is longer
     length = max(2, horizon // steps, round(yearly * 28 / 365.25))
-    level = min(backtest.levels) if backtest.levels else None
+    levels = sorted(backtest.levels)
+    level, wider = (levels[0], tuple(levels[1:])) if levels else (None, ())
     first = _history(panel, season, edges[0][1], steps, length)
     buckets = []
     for low, high in edges:
         history = _history(panel, season, high, steps, length, first)
-        folds = [_sums(fold, frequency, steps, low, high, level) for fold in backtest.folds]
+        folds = [_sums(fold, frequency, steps, (low, high), levels) for fold in backtest.folds]
         buckets.append(_bucket(folds, backtest, history, (low, high), length))
-    return Expected(tuple(buckets), first.error.months, first.scale.months, first.season, level, steps, yearly)
+    return Expected(
+        tuple(buckets), first.error.months, first.scale.months, first.season, level, steps, yearly, wider=wider
+    )
 
 
 def _history(panel: Panel, season: int, last: int, steps: int, length: int, months: History | None = None) -> History:
@@ -177,7 +202,8 @@ def _edges(horizon: int, season: int) -> list[tuple[int, int]]:
     return [(start, end - 1) for start, end in zip(starts, [*starts[1:], horizon + 1], strict=True)]
 
 
-def _sums(fold: Fold, frequency: Frequency, steps: int, low: int, high: int, level: float | None) -> _Sums:
+def _sums(fold: Fold, frequency: Frequency, steps: int, edge: tuple[int, int], levels: list[float]) -> _Sums:
+    low, high = edge
     part = slice(low - 1, high)
     index = fold.cutoff + np.arange(low, high + 1)
     observations, where = np.unique(observation_of(index, steps), return_inverse=True)
@@ -188,14 +214,16 @@ def _sums(fold: Fold, frequency: Frequency, steps: int, low: int, high: int, lev
     def by_observation(cells: Floats) -> Floats:
         return np.bincount(where, cells.sum(axis=0), len(observations)).astype(np.float64)
 
-    inside = width = np.full(len(observations), np.nan)
-    if level is not None:
+    def inside_of(level: float) -> tuple[Floats, Floats]:
         lower, upper = fold.lower[level][:, part], fold.upper[level][:, part]
         has = known & np.isfinite(lower) & np.isfinite(upper)
         count = by_observation(has.astype(np.float64))
         hits = by_observation((has & (actual >= lower) & (actual <= upper)).astype(np.float64))
         inside = np.divide(hits, count, out=np.full(len(observations), np.nan), where=count > 0)
-        width = by_observation(np.where(has, upper - lower, 0.0))
+        return inside, by_observation(np.where(has, upper - lower, 0.0))
+
+    none = np.full(len(observations), np.nan)
+    inside, width = inside_of(levels[0]) if levels else (none, none)
     times = frequency.times(observations * steps)
     return _Sums(
         months=times.astype("M8[M]").astype(np.int64) % 12 + 1,
@@ -204,6 +232,7 @@ def _sums(fold: Fold, frequency: Frequency, steps: int, low: int, high: int, lev
         actual=by_observation(np.where(known, np.abs(actual), 0.0)),
         inside=inside,
         width=width,
+        wider={level: inside_of(level)[0] for level in levels[1:]},
     )
 
 
@@ -219,7 +248,7 @@ def _bucket(
     def ranged(kind: str, values: list[Floats], spread: Spread, factor: float = 1.0) -> LevelRange | None:
         parts = [season_part(kind, each.months, history.error.months, history.scale.months) for each in folds]
         masked = [np.where(ok, x - part, np.nan) for ok, x, part in zip(usable, values, parts, strict=True)]
-        ends = (spread.below, spread.above) if kind != "coverage" else (spread.above, spread.below)
+        ends = (spread.below, spread.above) if not kind.startswith("coverage") else (spread.above, spread.below)
         prior = LevelPrior(
             variance=factor**2 * spread.variance,
             freedom=history.freedom,
@@ -228,6 +257,10 @@ def _bucket(
             above=factor * ends[1],
         )
         return level_range(masked, confidence=CONFIDENCE, prior=prior, overlap=overlap, length=length)
+
+    def covered(level: float) -> LevelRange | None:
+        kind = coverage_kind(level)
+        return ranged(kind, [each.wider[level] for each in folds], history.scale, _coverage_slope(kind))
 
     width = sum(float(each.width[np.isfinite(each.width)].sum()) for each in folds)
     absolute = sum(float(each.absolute.sum()) for each in folds)
@@ -246,6 +279,7 @@ def _bucket(
         per_width=per_width,
         known=known / cells if cells else 0.0,
         actual=typical,
+        wider={f"{level:g}": covered(level) for level in folds[0].wider} if folds else {},
     )
 
 
