@@ -13,10 +13,12 @@ from everloop.core.frequency import Frequency
 from everloop.data.panel import Panel
 from everloop.models.adida import ADIDAForecaster
 from everloop.models.asking import ask
+from everloop.models.catalog import make_forecaster
 from everloop.models.checks import FORECASTER_CHECKS, Check
 from everloop.models.croston import CrostonForecaster
 from everloop.models.examples import example_panels
 from everloop.models.forecaster import FitContext, Forecaster, ForecastRequest
+from everloop.models.search import search_space_of
 
 PANELS = example_panels()
 FACTORIES: dict[str, Callable[[], Forecaster]] = {
@@ -62,6 +64,14 @@ def test_intervals_cover_what_comes() -> None:
     for level in (80.0, 95.0):  # counts cover more than asked; 200 series of 14 days vary by 2 points
         inside = (truth >= answer.lower[level]) & (truth <= answer.upper[level])
         assert level / 100 - 0.025 < inside.mean() < level / 100 + 0.12
+
+
+@pytest.mark.parametrize("name", ["croston", "adida", "theta"])
+def test_defaults_lie_in_the_ranges_that_are_tuned(name: str) -> None:
+    parameters = make_forecaster(name).parameters()
+    space = search_space_of(name)
+    assert space
+    assert all(each.holds(parameters[parameter]) for parameter, each in space.items())
 
 
 @pytest.mark.parametrize(

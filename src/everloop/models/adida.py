@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from everloop.core.errors import ModelError
+from everloop.data.panel import Panel
+from everloop.models.forecaster import FitContext
 from everloop.models.intermittent import adida, imapa
 from everloop.models.recomputed import RecomputedForecaster
+from everloop.models.search import Choice, Range, Real
 
 __all__ = ["ADIDAForecaster"]
 
@@ -38,6 +42,25 @@ class ADIDAForecaster(RecomputedForecaster):
         self.high = high
         self.history = history
         self.windows = windows
+
+    @classmethod
+    def search_space(cls) -> dict[str, Range]:
+        """What ``everloop tune`` varies."""
+        return {"multiple": Choice((False, True)), "low": Real(0.01, 0.1, log=True), "high": Real(0.1, 0.5)}
+
+    def fit(self, panel: Panel, context: FitContext) -> Self:
+        """Learn the groups' seasonal profiles and measure past errors.
+
+        Raises:
+            ModelError: a weight or the history cannot be.
+        """
+        if not 0 < self.low <= self.high <= 1:
+            raise ModelError(
+                "smoothing_weight",
+                f"weights from {self.low} to {self.high} cannot be",
+                hint="give 0 < low <= high <= 1",
+            )
+        return super().fit(panel, context)
 
     def levels(self, y: Doubles, horizon: int) -> Doubles:
         """The demand a period, alike for all steps."""

@@ -12,6 +12,7 @@ from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext
 from everloop.models.intermittent import croston, tsb
 from everloop.models.recomputed import RecomputedForecaster
+from everloop.models.search import Choice, Range, Real
 
 __all__ = ["CrostonForecaster"]
 
@@ -41,6 +42,15 @@ class CrostonForecaster(RecomputedForecaster):
         self.beta = beta
         self.history = history
         self.windows = windows
+
+    @classmethod
+    def search_space(cls) -> dict[str, Range]:
+        """What ``everloop tune`` varies."""
+        return {
+            "variant": Choice(_VARIANTS),
+            "alpha": Real(0.02, 0.4, log=True),
+            "beta": Real(0.01, 0.3, log=True),
+        }
 
     def fit(self, panel: Panel, context: FitContext) -> Self:
         """Learn the groups' seasonal profiles and measure past errors.

@@ -11,6 +11,7 @@ from everloop.core.errors import ModelError
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext
 from everloop.models.recomputed import RecomputedForecaster
+from everloop.models.search import Choice, Range, Real
 from everloop.models.theta_method import fit_theta
 
 __all__ = ["ThetaForecaster"]
@@ -47,6 +48,15 @@ class ThetaForecaster(RecomputedForecaster):
         self.high = high
         self.history = history
         self.windows = windows
+
+    @classmethod
+    def search_space(cls) -> dict[str, Range]:
+        """What ``everloop tune`` varies."""
+        return {
+            "theta": Choice((1.0, 1.5, 2.0, 3.0, None)),
+            "dynamic": Choice((False, True)),
+            "high": Real(0.1, 0.9, log=True),
+        }
 
     def fit(self, panel: Panel, context: FitContext) -> Self:
         """Learn the groups' seasonal profiles and measure past errors.
