@@ -121,6 +121,13 @@ def test_explaining_what_was_examined(make_kiosk: Callable[..., Project], capsys
     assert "name a candidate" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["tune", "explain"])
+def test_models_of_rows_are_not_trained_here(tmp_path: Path, capsys: Capture, name: str) -> None:
+    (tmp_path / "everloop.toml").write_text('[project]\nname = "r"\ntask = "regression"\n', encoding="utf-8")
+    assert main([name, "lightgbm", "-p", str(tmp_path)]) == 2
+    assert "error[task_of_rows]" in capsys.readouterr().err
+
+
 def answer_after(capsys: Capture, *words: str) -> Any:
     capsys.readouterr()
     return answer(capsys, *words)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened, refuse_rows
 from everloop.cli.output import number, percent, print_json, print_table, progress, say
 from everloop.core.clock import SystemClock
 from everloop.core.errors import NotFoundError
@@ -57,6 +57,7 @@ def command(
     Example: everloop explain lightgbm --group price --group events
     """
     with opened(project, set_) as (written, store):
+        refuse_rows(written, "explain")
         found = with_tuned(written, store)
         settings = found.settings
         tracker = open_tracker(found, clock=SystemClock())

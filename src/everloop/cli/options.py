@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from everloop.core.errors import UsageError
 from everloop.core.project import Project, load_project
 from everloop.store.engine import Store, open_store
 
-__all__ = ["JsonOption", "ProjectOption", "SetOption", "actor", "opened", "project_of"]
+__all__ = ["JsonOption", "ProjectOption", "SetOption", "actor", "opened", "project_of", "refuse_rows"]
 
 ProjectOption = Annotated[
     Path | None,
@@ -40,6 +41,21 @@ def opened(folder: Path | None, overrides: Sequence[str] | None) -> Iterator[tup
         yield project, store
     finally:
         store.close()
+
+
+def refuse_rows(project: Project, verb: str) -> None:
+    """Refuse what needs candidates that are trained here, in a project whose models are adopted.
+
+    Raises:
+        UsageError: the project is one of models of rows.
+    """
+    if project.settings.project.task != "forecasting":
+        raise UsageError(
+            "task_of_rows",
+            f"there is nothing to {verb}: models of rows are trained elsewhere",
+            hint="bring one in: everloop adopt",
+            path="project.task",
+        )
 
 
 def actor() -> str:

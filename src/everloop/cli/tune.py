@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from everloop.cli.options import JsonOption, ProjectOption, SetOption, actor, opened
+from everloop.cli.options import JsonOption, ProjectOption, SetOption, actor, opened, refuse_rows
 from everloop.cli.output import number, percent, print_json, print_table, progress, say
 from everloop.core.clock import SystemClock
 from everloop.core.errors import UsageError
@@ -54,6 +54,7 @@ def command(
     overrides += [f"tune.minutes={minutes}"] if minutes is not None else []
     overrides += [f"tune.trials={trials}"] if trials is not None else []
     with opened(project, overrides) as (written, store):
+        refuse_rows(written, "tune")
         found = with_tuned(written, store)
         names = [candidate] if candidate else tunable(found)
         if not names:
