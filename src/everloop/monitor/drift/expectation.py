@@ -35,7 +35,7 @@ from everloop.store.engine import Store
 
 __all__ = ["Expectation", "Material", "expectation_of", "reference_end"]
 
-_FORMAT = 1
+_FORMAT = 2
 _Kept = tuple[int, int, bool, Plan, tuple[StreamKey, ...], bytes]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

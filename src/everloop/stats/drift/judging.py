@@ -27,6 +27,7 @@ _YEAR_DAYS = 365.25
 _LEARNING_DAYS = 28
 _UNCERTAIN = 2.0
 _UNCERTAIN_BIAS = 1.25
+_WANDERING = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +218,8 @@ def gather(reference: Reference, watched: Watched, jumps: Floats, threshold: flo
     # and a mean that wandered before may do so again; of a bias no season had to be learnt
     is_bias = np.array([kind == "bias" for kind in reference.kinds], dtype=bool)
     uncertain = np.where(is_bias, _UNCERTAIN_BIAS, _UNCERTAIN)
-    allowed = uncertain / np.sqrt(np.maximum(usual.number, 1)) + usual.wander
+    wandering = np.where(reference.is_pinned, 1.0, _WANDERING) * usual.wander
+    allowed = uncertain / np.sqrt(np.maximum(usual.number, 1)) + wandering
     return detect(
         scores,
         steps=step_responses(reference.lags, reference.period_days),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ _TAIL_SHARE = 0.1
 _PLENTY = 730
 _HEAVIEST = 0.5
 _TAIL_CAUTION = 1.75
+_LEAST_VARIANCE = 0.5
+"""Scores that vary less are mostly ties, such as of a share that is nearly always zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +55,14 @@ class Usual:
     shape: Floats
 
     @classmethod
-    def of(cls, errors: Floats, left: Floats) -> Usual:
-        """Learn from errors in time order, shape ``(p, m)``, NaN where unknown, and from what the season left."""
+    def of(cls, errors: Floats, left: Floats, alike: NDArray[np.bool_] | None = None) -> Usual:
+        """Learn from errors in time order.
+
+        Args:
+            errors: shape ``(p, m)``, NaN where unknown.
+            left: what the season left, same shape.
+            alike: the streams that wander alike, and tell of each other how far, shape ``(m,)``; by default none.
+        """
         in_order = np.sort(errors, axis=0)
         number = np.isfinite(errors).sum(axis=0)
         sd = _deviation(errors, number)
@@ -63,7 +71,7 @@ class Usual:
         plain = cls(in_order, number, sd, _deviation(left, number), *(np.zeros(len(sd)) for _ in range(6)))
         scores = plain.scores(errors)
         temper = _long_run(scores)
-        wander = _wander(scores / np.sqrt(temper))
+        wander = _wander(scores, temper, np.zeros(len(sd), dtype=bool) if alike is None else alike)
         edge, scale, shape = _tails(size, number)
         return cls(in_order, number, sd, plain.spread, temper, wander, largest, edge, scale, shape)
 
@@ -103,19 +111,9 @@ class Usual:
         rest = (getattr(self, name)[places] for name in _BY_STREAM)
         return Usual(self.errors[:, places], *rest)
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        errors = [self.errors[:count, place].tolist() for place, count in enumerate(self.number.tolist())]
-        return {"errors": errors} | {name: getattr(self, name).tolist() for name in _BY_STREAM}
-
-    @classmethod
-    def from_dict(cls, tree: Mapping[str, Any], streams: int) -> Usual:
-        """Back from :meth:`to_dict`."""
-        rest = {name: np.array(tree[name]).reshape(streams) for name in _BY_STREAM}
-        errors = np.full((max((len(each) for each in tree["errors"]), default=0), streams), np.nan)
-        for place, each in enumerate(tree["errors"]):
-            errors[: len(each), place] = each
-        return cls(errors=errors, **rest)
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All parts by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 _BY_STREAM = ("number", "sd", "spread", "temper", "wander", "largest", "edge", "scale", "shape")
@@ -147,15 +145,26 @@ def _long_run(scores: Floats) -> Floats:
     return temper
 
 
-def _wander(scores: Floats) -> Floats:
-    """The deviation of the means of stretches of scores of variance one, less what chance alone gives them."""
+def _wander(scores: Floats, temper: Floats, alike: NDArray[np.bool_]) -> Floats:
+    """The deviation of the means of stretches of tempered scores, less what chance alone gives them.
+
+    A stream has but a dozen stretches in two years, so its own figure is hardly known. Those that are alike share their
+    mean, as in the method of moments for variance components (DerSimonian and Laird 1986); one that wanders further
+    than that by more than a standard error keeps the excess.
+    """
     length = max(min(_STRETCH, len(scores) // 6), _LEAST_STRETCH)
     number = len(scores) // length
     if number < 2:
         return np.zeros(scores.shape[1])
     newest = np.nan_to_num(scores[len(scores) - number * length :])
-    means = newest.reshape(number, length, -1).mean(axis=1)
-    wander: Floats = np.sqrt(np.maximum((means**2).mean(axis=0) - 1 / length, 0.0))
+    means = newest.reshape(number, length, -1).mean(axis=1) / np.sqrt(temper)
+    # 1 is what chance gives
+    own = length * (means**2).mean(axis=0)
+    telling = alike & ((np.nan_to_num(scores) ** 2).mean(axis=0) >= _LEAST_VARIANCE)
+    common = float(own[telling].mean()) if telling.any() else 1.0
+    reliable = own - math.sqrt(2 / number) * common
+    shared = np.maximum(common, reliable)
+    wander: Floats = np.sqrt(np.maximum(np.where(telling, shared, own) - 1, 0.0) / length)
     return wander
 
 
