@@ -14,7 +14,7 @@ from everloop.release.build import build_release
 from everloop.release.bundle import Release
 from everloop.release.manifest import Dataset
 from everloop.store.engine import open_store
-from everloop.validate.examination import BASELINE, backtest_candidate, examine
+from everloop.validate.examination import BASELINE, Shared, backtest_candidate, examine
 
 NOW = datetime(2011, 12, 9, 3, tzinfo=UTC)
 DATASET = Dataset(version=1, digest="d" * 64, rows=1920)
@@ -28,7 +28,7 @@ def release_once(project: Project, panel: Panel, *, now: datetime = NOW, candida
     try:
         lineage = collect_lineage(project)
         baseline = backtest_candidate(project, panel, BASELINE)
-        found = examine(project, panel, DATASET, candidate, tracker=tracker, lineage=lineage, baseline=baseline)
+        found = examine(candidate, Shared(project, panel, DATASET, tracker, lineage, baseline))
         return build_release(
             project,
             clock,

@@ -22,7 +22,7 @@ from everloop.release.promotion import promote, rollback, withdraw_challenger
 from everloop.store.deployments import deploy, deployment_history, in_role
 from everloop.store.engine import Store, open_store
 from everloop.store.events import list_events
-from everloop.validate.examination import BASELINE, backtest_candidate, examine
+from everloop.validate.examination import BASELINE, Shared, backtest_candidate, examine
 
 START = datetime(2011, 12, 9, 3, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ class World:
         lineage = collect_lineage(project)
         baseline = backtest_candidate(project, panel, BASELINE)
         shared: dict[str, Any] = {"tracker": self.tracker, "lineage": lineage}
-        found = examine(project, panel, dataset, BASELINE, baseline=baseline, **shared)
+        found = examine(BASELINE, Shared(project, panel, dataset, baseline=baseline, **shared))
         fitted = fit_candidate(project, panel, BASELINE)
         more: dict[str, Any] = {"panel": panel, "dataset": dataset, "store": self.store}
         return build_release(project, self.clock, examination=found, fitted=fitted, **more, **shared).digest

@@ -14,7 +14,7 @@ from everloop.experiment.compare import rank_runs
 from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
 from everloop.release.manifest import Dataset
-from everloop.validate.examination import BASELINE, Examination, backtest_candidate, examine, forecast_table
+from everloop.validate.examination import BASELINE, Examination, Shared, backtest_candidate, examine, forecast_table
 
 DATASET = Dataset(version=1, digest="d" * 64, rows=1920)
 
@@ -23,7 +23,8 @@ def examined(project: Project, panel: Panel, candidate: str, **more: Any) -> Exa
     tracker = more.pop("tracker", None) or open_tracker(project)
     baseline = backtest_candidate(project, panel, BASELINE)
     lineage = collect_lineage(project)
-    return examine(project, panel, DATASET, candidate, tracker=tracker, lineage=lineage, baseline=baseline, **more)
+    shared = Shared(project, panel, DATASET, tracker, lineage, baseline, more.pop("champion", None))
+    return examine(candidate, shared, **more)
 
 
 def test_the_run_holds_what_the_examination_says(

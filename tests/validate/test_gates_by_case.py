@@ -19,7 +19,7 @@ from everloop.validate.gates.behaviour import keeps_laws, no_leaking_columns
 from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters, bias_of, coverage_of, saving
 from everloop.validate.gates.result import GateResult
-from everloop.validate.gates.slices import worst_slice
+from everloop.validate.gates.slices import SliceRule, worst_slice
 from everloop.validate.scores import score_backtest
 
 Floats = NDArray[np.float64]
@@ -89,7 +89,7 @@ def test_an_equal_candidate_fails_no_more_often_than_alpha() -> None:
         found = saving(mine, other, CLUSTERS, metric="wape", alpha=0.05)
         assert found is not None
         failed["champion"] += found.is_surely_negative
-        result = worst_slice(mine, other, PANEL, rival="the champion", metric="wape", margin=0.0, alpha=0.05)
+        result = worst_slice(mine, other, PANEL, SliceRule("wape", margin=0.0, alpha=0.05), rival="the champion")
         failed["slice"] += not result.passed
         bias = bias_of(mine, CLUSTERS, alpha=0.025)
         failed["bias"] += bias.is_surely_negative or bias.is_surely_positive

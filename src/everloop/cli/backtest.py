@@ -15,7 +15,7 @@ from everloop.experiment.lineage import collect_lineage
 from everloop.experiment.tracking import open_tracker
 from everloop.experiment.tuned import with_tuned
 from everloop.release.champion import champion_reference
-from everloop.validate.examination import BASELINE, Examination, backtest_candidate, examine
+from everloop.validate.examination import BASELINE, Examination, Shared, backtest_candidate, examine
 
 
 def command(
@@ -36,17 +36,16 @@ def command(
         panel, dataset = load_panel(found, history=settings.train.history, horizon=settings.forecast.horizon)
         tracker = open_tracker(found, clock=SystemClock())
         with progress(f"backtest of {candidate}", settings.validation.windows) as advance:
-            examination = examine(
-                found,
-                panel,
-                dataset,
-                candidate,
+            shared = Shared(
+                project=found,
+                panel=panel,
+                dataset=dataset,
                 tracker=tracker,
                 lineage=collect_lineage(found),
                 baseline=backtest_candidate(found, panel, BASELINE, options={}),
                 champion=champion_reference(found, store, panel),
-                progress=lambda done, _: advance(done, "windows"),
             )
+            examination = examine(candidate, shared, progress=lambda done, _: advance(done, "windows"))
     if as_json:
         print_json(examination_record(examination))
         return

@@ -11,7 +11,7 @@ from everloop.data.panel import Panel
 from everloop.experiment.lineage import Lineage
 from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import make_candidate
-from everloop.validate.examination import BASELINE, Examination, Reference, backtest_candidate, examine
+from everloop.validate.examination import BASELINE, Examination, Reference, Shared, backtest_candidate, examine
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
@@ -48,25 +48,14 @@ def examine_candidates(
         UnavailableError: MLflow is away.
     """
     baseline = backtest_candidate(project, panel, BASELINE, options={})
+    shared = Shared(project, panel, dataset, tracker, lineage, baseline, champion)
     done: list[Examination] = []
     failures: list[ModelError] = []
     for number, candidate in enumerate(project.settings.train.candidates):
         progress(number, f"examining {candidate}")
         own = champion if _is_recipe(project, candidate, champion) else None
         try:
-            done.append(
-                examine(
-                    project,
-                    panel,
-                    dataset,
-                    candidate,
-                    tracker=tracker,
-                    lineage=lineage,
-                    baseline=baseline,
-                    champion=champion,
-                    own=own,
-                )
-            )
+            done.append(examine(candidate, shared, own=own))
         except ModelError as error:
             failures.append(error)
             on_failure(candidate, error)

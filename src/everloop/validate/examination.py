@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
     from everloop.experiment.mlflow_tracker import Measurement, Tracker
 
-__all__ = ["BASELINE", "Examination", "Reference", "backtest_candidate", "examine", "plan_digest"]
+__all__ = ["BASELINE", "Examination", "Reference", "Shared", "backtest_candidate", "examine", "plan_digest"]
 
 BASELINE = "seasonal_naive"
 
@@ -40,6 +40,29 @@ class Reference:
     options: dict[str, Any]
     backtest: Backtest
     scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all candidates of one training are examined on, and against whom.
+
+    Attributes:
+        project: the project.
+        panel: the data.
+        dataset: their version.
+        tracker: where the runs are recorded.
+        lineage: the running code and environment.
+        baseline: the seasonal naive's backtest of the panel, by :func:`backtest_candidate`.
+        champion: the champion's, ``None`` where nobody is in charge.
+    """
+
+    project: Project
+    panel: Panel
+    dataset: DatasetVersion
+    tracker: Tracker
+    lineage: Lineage
+    baseline: Reference
+    champion: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,30 +156,14 @@ def backtest_candidate(
 
 
 def examine(
-    project: Project,
-    panel: Panel,
-    dataset: DatasetVersion,
-    candidate: str,
-    *,
-    tracker: Tracker,
-    lineage: Lineage,
-    baseline: Reference,
-    champion: Reference | None = None,
-    own: Reference | None = None,
-    progress: Progress | None = None,
+    candidate: str, shared: Shared, *, own: Reference | None = None, progress: Progress | None = None
 ) -> Examination:
     """Backtest a candidate, judge it, and record all of it in a new MLflow run.
 
     Args:
-        project: the project.
-        panel: the data.
-        dataset: their version.
         candidate: its name in the settings.
-        tracker: where the run is recorded.
-        lineage: the running code and environment.
-        baseline: the seasonal naive's backtest of the same panel, by :func:`backtest_candidate`; shared by all.
-        champion: the champion's, ``None`` where nobody is in charge.
-        own: the candidate's own, where it was made already.
+        shared: what all candidates are examined on, and against whom.
+        own: the candidate's own backtest, where it was made already.
         progress: told after each window.
 
     Raises:
@@ -164,52 +171,57 @@ def examine(
         ModelError: the history is too short, or the candidate fails; the run is then marked FAILED.
         UnavailableError: MLflow is away.
     """
+    project, tracker = shared.project, shared.tracker
     plan = BacktestPlan.of(project.settings)
-    marks = {} if panel.marks is None else panel.marks.to_dict()
-    tags = {"everloop.candidate": candidate, "everloop.comparable": plan_digest(dataset, plan, marks)}
-    run_id = tracker.start(candidate, dataset=dataset, lineage=lineage, params={"candidate": candidate}, tags=tags)
+    run_id = tracker.start(
+        candidate,
+        dataset=shared.dataset,
+        lineage=shared.lineage,
+        params={"candidate": candidate},
+        tags={"everloop.candidate": candidate, "everloop.comparable": plan_digest(shared.dataset, plan)},
+    )
     with tracker.failing(run_id):
-        same = candidate == baseline.name and not project.settings.train.options.get(candidate)
-        made = own or (baseline if same else None)
-        mine = made or backtest_candidate(project, panel, candidate, progress=progress)
-        validation = project.settings.validation
-        evaluation = evaluate(mine.scores, baseline.scores)
-        gates = judge(
-            mine.scores,
-            baseline.scores,
-            validation.gates,
-            metric=validation.metric,
-            levels=project.settings.forecast.levels,
-            champion=None if champion is None else champion.scores,
-            cases=Cases(
-                panel,
-                Clusters.of(panel, project.settings.release.cluster),
-                mine.backtest,
-                baseline.backtest,
-                None if champion is None else champion.backtest,
-                validation.slices,
-            ),
-        )
-        behaviour = (
-            no_leaking_columns(panel),
-            *keeps_laws(lambda: make_candidate(project, candidate), panel),
-        )
-        gates = (*gates, *waived(behaviour, validation.gates.waive))
+        is_baseline = candidate == shared.baseline.name and not project.settings.train.options.get(candidate)
+        made = own or (shared.baseline if is_baseline else None)
+        mine = made or backtest_candidate(project, shared.panel, candidate, progress=progress)
         examination = Examination(
-            run_id,
-            candidate,
-            mine.options,
-            plan,
-            mine.backtest,
-            evaluation,
-            gates,
-            validation.metric,
-            panel.n_series,
-            marks,
+            run_id=run_id,
+            candidate=candidate,
+            options=mine.options,
+            plan=plan,
+            backtest=mine.backtest,
+            evaluation=evaluate(mine.scores, shared.baseline.scores),
+            gates=_judged(candidate, mine, shared),
+            metric=project.settings.validation.metric,
+            n_series=shared.panel.n_series,
         )
-        _record(tracker, project, panel, examination)
+        _record(tracker, project, shared.panel, examination)
         tracker.finish(run_id)
     return examination
+
+
+def _judged(candidate: str, mine: Reference, shared: Shared) -> tuple[GateResult, ...]:
+    """All gates' verdicts: on the backtest's cases, then on how the candidate behaves."""
+    project, panel, champion = shared.project, shared.panel, shared.champion
+    validation = project.settings.validation
+    gates = judge(
+        mine.scores,
+        shared.baseline.scores,
+        validation.gates,
+        metric=validation.metric,
+        levels=project.settings.forecast.levels,
+        champion=None if champion is None else champion.scores,
+        cases=Cases(
+            panel,
+            Clusters.of(panel, project.settings.release.cluster),
+            mine.backtest,
+            shared.baseline.backtest,
+            None if champion is None else champion.backtest,
+            validation.slices,
+        ),
+    )
+    behaviour = (no_leaking_columns(panel), *keeps_laws(lambda: make_candidate(project, candidate), panel))
+    return (*gates, *waived(behaviour, validation.gates.waive))
 
 
 def forecast_table(examination: Examination, panel: Panel) -> dict[str, Any]:

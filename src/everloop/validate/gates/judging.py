@@ -29,7 +29,7 @@ from everloop.validate.gates.accuracy import beats_baseline, finite, not_worse_t
 from everloop.validate.gates.calibration import bias, coverage
 from everloop.validate.gates.pairing import Clusters, bias_of, coverage_of, saving
 from everloop.validate.gates.result import GateResult, waived
-from everloop.validate.gates.slices import worst_slice
+from everloop.validate.gates.slices import SliceRule, worst_slice
 from everloop.validate.scores import Scores
 
 __all__ = ["Cases", "judge"]
@@ -106,11 +106,8 @@ def judge(
             mine,
             cases.champion or cases.baseline,
             cases.panel,
+            SliceRule(metric, settings.slice_margin, alpha, cases.slices),
             rival="the champion" if cases.champion is not None else "the seasonal naive",
-            metric=metric,
-            margin=settings.slice_margin,
-            alpha=alpha,
-            columns=cases.slices,
         ),
     )
     return waived(found, settings.waive)
