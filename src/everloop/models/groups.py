@@ -10,6 +10,7 @@ group                   features
 ``events``              the other known-ahead columns: promotions, events, holidays
 ``observed``            columns known up to the present only
 ``static``              columns that do not change within a series
+``series``              the columns that name a series
 ``encodings``           means of the target by the values of a column
 ``step``                how far ahead the target lies
 ``other``               whatever has another name
@@ -40,9 +41,10 @@ _PREFIXES = (
     (("observed_",), "observed"),
     (("encoding", "encoded_", "target_", "group_"), "encodings"),
     (("static_",), "static"),
+    (("key_",), "series"),
     (("step",), "step"),
 )
-_SUFFIX = re.compile(r"(_to_[a-z]+|_usual|_change|_relative|_last|_next|_ago)(_\d+)?$")
+_SUFFIX = re.compile(r"(_to_[a-z]+|_usual|_next_in|_next|_last_ago|_last|_changes_in|_changed_ago)$")
 
 
 def group_of(name: str) -> str:
@@ -57,12 +59,12 @@ def group_of(name: str) -> str:
 
 
 def column_of(name: str) -> str:
-    """The column of the data that a feature of known-ahead, observed or static columns is made of; else its group.
+    """The column of the data that a feature is made of; of the target's past and the calendar, its group.
 
-    >>> [column_of(each) for each in ("known_sell_price_to_usual", "static_dept_id", "mean_28")]
-    ['sell_price', 'dept_id', 'windows']
+    >>> [column_of(each) for each in ("known_sell_price_to_usual", "known_event_next_in", "key_item_id", "mean_28")]
+    ['sell_price', 'event', 'item_id', 'windows']
     """
-    for prefix in ("known_", "observed_", "static_"):
+    for prefix in ("known_", "observed_", "static_", "key_"):
         if name.startswith(prefix):
             return _SUFFIX.sub("", name.removeprefix(prefix))
     return group_of(name)
