@@ -84,7 +84,10 @@ def learnt_widths(
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """One prediction's cells of a period that have truth: the distances from forecast to each end, unstretched."""
+    """One prediction's cells of a period that have truth: the distances from forecast to each end, unstretched.
+
+    A distance is infinite where the end cannot be missed, and NaN where there is none.
+    """
 
     truth: Floats
     mean: Floats
@@ -100,10 +103,13 @@ class _Cells:
         for level in joined.lower:
             low, high = joined.lower[level][known, column], joined.upper[level][known, column]
             factors = (1.0, 1.0) if given is None else given.factors(level, mean[known])
-            # a count cannot miss an end at zero, and a closed day has no width: neither says anything
-            may_miss = (low > 0) | bool((joined.lower[level] < 0).any())
-            below[level] = _distance(np.where(may_miss, mean[known] - low, 0.0), factors[BELOW])
-            above[level] = _distance(high - mean[known], factors[ABOVE])
+            # an interval without width is that of a closed day, and says nothing
+            has_width = high > low
+            below[level] = np.where(has_width, (mean[known] - low) / factors[BELOW], np.nan)
+            above[level] = np.where(has_width, (high - mean[known]) / factors[ABOVE], np.nan)
+            # a count cannot miss an end at zero; with the others such ends make up what was promised of all
+            if not (joined.lower[level] < 0).any():
+                below[level] = np.where(has_width & (low == 0), np.inf, below[level])
         return cls(actual[known], mean[known], below, above)
 
 
@@ -125,16 +131,11 @@ def _learn(widths: Widths | None, cells: list[_Cells], period: int) -> Widths | 
             ends = (each.below[level], each.above[level])
             beyond = (each.mean - each.truth, each.truth - each.mean)
             for end in (BELOW, ABOVE):
-                is_given = np.isfinite(ends[end])
+                is_given = ~np.isnan(ends[end])
                 is_missed = is_given & (beyond[end] > ends[end] * factors[end])
                 counts[place, end] += np.bincount(classes[is_given], minlength=shape[2])
                 missed[place, end] += np.bincount(classes[is_missed], minlength=shape[2])
     return widths.learn(missed / np.maximum(counts, 1), counts, through=period)
-
-
-def _distance(stretched: Floats, factor: Floats | float) -> Floats:
-    """How far an end lies from the forecast before it is stretched, NaN where it lies on it."""
-    return np.where(stretched > 0, stretched / factor, np.nan)
 
 
 def _cuts(means: Floats) -> list[float]:

@@ -26,7 +26,8 @@ Floats = NDArray[np.float64]
 def stretched(forecast: Forecast, widths: Widths) -> Forecast:
     """A forecast with its intervals' ends moved.
 
-    A lower end that was not negative does not become so, and the interval of a higher level holds that of a lower one.
+    A lower end that was not negative does not become so, one at zero stays there, and the interval of a higher level
+    holds that of a lower one.
     """
     mean = forecast.mean
     lower: dict[float, Floats] = {}
@@ -36,7 +37,8 @@ def stretched(forecast: Forecast, widths: Widths) -> Forecast:
         low, high = forecast.lower[level], forecast.upper[level]
         below, above = widths.factors(level, mean)
         moved_low = mean - (mean - low) * below
-        moved_low = np.where(low >= 0, np.maximum(moved_low, 0.0), moved_low)
+        # an end at zero is where a count cannot fall below, however narrow the interval
+        moved_low = np.where(low > 0, np.maximum(moved_low, 0.0), np.where(low == 0, 0.0, moved_low))
         moved_high = mean + (high - mean) * above
         # NaN means that no interval was given, and stays
         lower[level] = np.where(np.isnan(low), np.nan, np.fmin(moved_low, inner_low))
