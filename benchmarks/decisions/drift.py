@@ -1,19 +1,19 @@
 """Drift: years without any drift that raise an alarm, days until a change is found, and names that are wrong.
 
 All is simulated on :mod:`decisions.drift_generators`, which the method was not made on; the real columns are M5's.
-Beside it a plain CUSUM on the same residuals, Kolmogorov and Smirnov's test of each day's rows, and NannyML where it
-installs. A change's size is in deviations of one store's own values over the days, which is what a test on rows sees
-(what stores differ by is left out). The same sizes in deviations of the daily mean over all stores, as it is plotted
-with its season, and of what its season leaves, are given beside it: they are several times smaller.
+Beside it a plain CUSUM on the same residuals, Kolmogorov and Smirnov's test of each day's rows, NannyML and Evidently
+where they install, and what a detector could do that knows all but the day of the change.
+
+A change's size is in deviations of one store's own values over the days, which is what a test on rows sees (what stores
+differ by is left out). The same sizes in deviations of the daily mean over all stores, as it is plotted with its
+season, and of what its season leaves, are given beside it: they are several times smaller.
 """
 
 from __future__ import annotations
 
 import math
-import subprocess
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from scipy import optimize, special
 
 from decisions.drift_generators import COLUMNS, HISTORY, SHAPES, Job, draw_job, forecast_bias
-from decisions.drift_real import real_jobs
+from decisions.drift_oracle import Oracle
+from decisions.drift_peers import peer_years
+from decisions.drift_real import SETTLED_ON, RealJob, real_jobs
 from decisions.drift_speed import measure_speed
 from decisions.rates import at_most, rate_row
 from everloop.stats.drift.judging import Watched, gather, judge, log_threshold, sudden, watch
 from everloop.stats.drift.reference import Reference, learn
 from measuring.claims import claim_of
-from measuring.environments import make_environment
 
 __all__ = ["measure"]
 
@@ -39,6 +40,7 @@ STREAMS = 2 * COLUMNS
 START = 120
 """The watched day on which a change comes."""
 NEVER = 9_999
+ORACLE = "a detector that knows all but the day"
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def measure(*, quick: bool) -> tuple[Rows, Rows]:
         more, claimed = part(runs if part is _bias else max(runs // 4, 8))
         rows += more
         claims += claimed
-    rows += _real_years() + _rows_tested(2 if quick else 20) + _nannyml(1 if quick else 10)
+    rows += _real_years() + _rows_tested(2 if quick else 20) + peer_years(1 if quick else 10)
     speed, claimed = measure_speed()
     return rows + speed, claims + claimed
 
@@ -118,11 +120,15 @@ def _changes(runs: int) -> tuple[Rows, Rows]:
         learnt = Learnt.of(job)
         for place in range(0, COLUMNS, 4):
             own = float(np.median(job.rows[:HISTORY, place].std(axis=0)))
+            oracle = Oracle(job.days, job.streams[:, place], HISTORY)
             units = (own, learnt.history[:, place].std(), learnt.reference.usual.spread[place])
             for (name, sizes), unit in zip(names.items(), units, strict=True):
                 for size in sizes:
                     shift = size * unit * (-1) ** number
                     _add_delay(delays, f"{size:g} sd of {name}", learnt, place, shift, limit)
+                    if name == "the daily mean":
+                        best = oracle.delay(shift, start=START, streams=STREAMS, rate=ALPHA)
+                        delays.setdefault(f"{size:g} sd of {name} ({ORACLE})", []).append(best or NEVER)
             _add_delay(delays, "rows' sd x 1.5", learnt, COLUMNS + place, math.log(1.5), limit)
     rows = [_delay_row(name, found) for name, found in delays.items()]
     claims = [
@@ -276,19 +282,29 @@ def _real_years() -> Rows:
         return [{"what": "years of real columns with an alarm", "case": f"skipped: {reason}"}]
     rows = []
     for case in dict.fromkeys(each.case for each in jobs):
-        alarms, named = 0, []
-        chosen = [each for each in jobs if each.case == case]
-        for each in chosen:
-            reference = learn(each.days[:HISTORY], each.streams[:HISTORY], list(each.kinds))
-            found = judge(reference, each.days[HISTORY:], each.streams[HISTORY:], false_alarms_per_year=ALPHA)
-            alarms += found.first_alarm is not None
-            named += [each.names[place] for place in np.flatnonzero((found.evidence >= found.threshold).any(axis=0))]
-        common = sorted(set(named), key=lambda name: -named.count(name))[:3]
-        rows.append(
-            rate_row("years of real columns with an alarm", case, alarms, len(chosen), method="everloop")
-            | {"streams": chosen[0].streams.shape[1], "most_often": common}
-        )
+        for is_settled, word in ((False, "stores held back"), (True, "stores that were settled on")):
+            chosen = [each for each in jobs if each.case == case and (each.store in SETTLED_ON) == is_settled]
+            rows.append(_real_row(f"{case}, {word}", chosen))
     return rows
+
+
+def _real_row(case: str, jobs: Sequence[RealJob]) -> dict[str, Any]:
+    """Alarms of some years, how many of them by one day alone, and the streams that are most often in alarm."""
+    alarms = sudden_years = 0
+    named: list[str] = []
+    for each in jobs:
+        reference = learn(each.days[:HISTORY], each.streams[:HISTORY], list(each.kinds))
+        found = judge(reference, each.days[HISTORY:], each.streams[HISTORY:], false_alarms_per_year=ALPHA)
+        over = found.evidence >= found.threshold
+        if found.first_alarm is None:
+            continue
+        alarms += 1
+        first = int(over.any(axis=1).argmax())
+        sudden_years += bool((sudden(reference, found.watched, false_alarms_per_year=ALPHA)[first] != 0).any())
+        named += [each.names[place] for place in np.flatnonzero(over.any(axis=0))]
+    common = sorted(set(named), key=lambda name: -named.count(name))[:3]
+    row = rate_row("years of real columns with an alarm", case, alarms, len(jobs), method="everloop")
+    return row | {"by_one_day": sudden_years, "streams": jobs[0].streams.shape[1], "most_often": common}
 
 
 def _rows_tested(runs: int) -> Rows:
@@ -320,35 +336,3 @@ def _ks(job: Job, column: int) -> Floats:
     root = math.sqrt(len(past) * each / (len(past) + each))
     p_values: Floats = special.kolmogorov((root + 0.12 + 0.11 / root) * distance)
     return p_values
-
-
-def _nannyml(runs: int) -> Rows:
-    environment = make_environment(
-        "nannyml", ("nannyml==0.13.1", "statsmodels==0.14.4", "scipy==1.14.1", "pandas==2.2.3")
-    )
-    if environment.python is None:
-        return [{"what": "years without drift with an alarm", "method": "NannyML", "case": environment.reason}]
-    rows = []
-    for shape in ("independent", "retail"):
-        years = 0
-        share = 0.0
-        for number in range(runs):
-            job = draw_job(shape, number)
-            with tempfile.TemporaryDirectory() as folder:
-                source, target = Path(folder) / "job.npz", Path(folder) / "alerts.npy"
-                np.savez(source, rows=job.rows, days=job.days, history=HISTORY)
-                script = Path(__file__).with_name("nannyml_app.py")
-                command = [str(environment.python), str(script), str(source), str(target)]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-                if done.returncode:
-                    last = (done.stderr.strip().splitlines() or ["failed"])[-1]
-                    return [*rows, {"what": "years without drift with an alarm", "method": "NannyML", "case": last}]
-                alerts = np.load(target)
-            years += bool(alerts.any())
-            share += float(alerts.any(axis=1).mean()) / runs
-        version = environment.versions.get("nannyml", "")
-        rows.append(
-            rate_row("years without drift with an alarm", shape, years, runs, method=f"NannyML {version}".strip())
-            | {"days_in_alarm": round(share, 3)}
-        )
-    return rows

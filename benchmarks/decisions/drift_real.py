@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from decisions.drift_generators import HISTORY
 
-__all__ = ["RealJob", "real_jobs"]
+__all__ = ["SETTLED_ON", "RealJob", "real_jobs"]
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ _FIRST = np.datetime64("2011-01-29").astype("M8[D]").astype(np.int64)
 _LENGTH = HISTORY + 365
 _STARTS = (0, 422, 845)
 _MARGIN = 28
+SETTLED_ON = frozenset({"CA_1", "CA_3", "TX_2", "WI_1", "WI_3"})
+"""The stores on which the allowance for levels that wander was settled; the others were held back."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class RealJob:
 
     Attributes:
         case: which columns.
+        store: whose they are.
         days: days since 1970.
         streams: shape ``(days, m)``.
         kinds: of each stream.
@@ -35,6 +38,7 @@ class RealJob:
     """
 
     case: str
+    store: str
     days: NDArray[np.int64]
     streams: Floats
     kinds: tuple[str, ...]
@@ -73,8 +77,10 @@ def _jobs(folder: Path) -> list[RealJob]:
             stays = (units[:, window][:, :_MARGIN] > 0).any(axis=1) & (units[:, window][:, -_MARGIN:] > 0).any(axis=1)
             for case, values in (("M5 sales", units), ("M5 price", price)):
                 streams, labels = _by_department(values[stays, window], departments[stays])
-                found.append(RealJob(case, days, streams, ("value",) * len(labels), labels))
-            found.append(RealJob("M5 calendar", days, calendars[window], ("share", "share"), ("snap", "event")))
+                found.append(RealJob(case, str(store), days, streams, ("value",) * len(labels), labels))
+            found.append(
+                RealJob("M5 calendar", str(store), days, calendars[window], ("share", "share"), ("snap", "event"))
+            )
     return found
 
 
