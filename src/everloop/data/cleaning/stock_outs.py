@@ -17,8 +17,9 @@ and days are marked wrongly, however long each series is: ``b`` is set as that r
 
 A run is marked as a whole once its product is small enough, and each day of it is known to be marked from that day
 on. Earlier stock-outs would make zeros look common: so zeros of a suspect run (a product of the ``p_w`` alone below
-one in a thousand) do not count in the rates of later runs. This trims a little of what chance does, too; under
-simulated chains of weak to strong persistence the rate of wrongly marked runs stays below ``b`` (see the tests).
+one in a thousand) do not count in the rates of later runs. That trims a little of what chance does, too, and the rates
+are estimates: so a product must come to a third of ``b``. With it, under simulated chains of weak to strong
+persistence, the rate of wrongly marked runs stays below ``b``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ __all__ = ["find_runs"]
 
 _WEIGHT = 4.0
 _LEAST_P = 0.02
+_CAUTION = 3.0
 _LOG_SUSPECT = np.log(1e-3)
 _LEAST_SEEN = 2
 """So many times the recent window must have been seen in the long one, and half of the recent one."""
@@ -68,10 +70,12 @@ def find_runs(
     is_zero = is_seen & (y == 0)
     runs = _stretches(is_zero, is_seen)
     by_place, _ = _rates(is_seen, is_zero, runs, reach)
-    lenient = max(float(np.log(bound)), _LOG_SUSPECT)
-    suspect, _ = _judge(is_zero, runs, by_place, by_place.min(axis=1, initial=1.0), (lenient, longest))
+    enough = float(np.log(bound / _CAUTION))
+    suspect, _ = _judge(
+        is_zero, runs, by_place, by_place.min(axis=1, initial=1.0), (max(enough, _LOG_SUSPECT), longest)
+    )
     by_place, after_zero = _rates(is_seen & ~suspect, is_zero & ~suspect, runs, reach)
-    return _judge(is_zero, runs, by_place, after_zero, (float(np.log(bound)), longest))
+    return _judge(is_zero, runs, by_place, after_zero, (enough, longest))
 
 
 def _stretches(is_zero: NDArray[np.bool_], is_seen: NDArray[np.bool_]) -> _Runs:
