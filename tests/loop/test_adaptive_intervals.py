@@ -81,7 +81,9 @@ def test_intervals_widen_are_served_traced_and_repeated(project: Project) -> Non
     assert type(served.model).__name__ == "AdaptedForecaster"
     assert type(own.model).__name__ != "AdaptedForecaster", "the release itself stays as it is"
     for identifier in (answer.prediction_id, batch_id(release, state, "")):
-        again = repeat_prediction(project, store, trace_prediction(project, store, identifier))
+        trace = trace_prediction(project, store, identifier)
+        assert trace.to_dict()["served_from"]["intervals"] == widths.to_dict()
+        again = repeat_prediction(project, store, trace)
         assert again.is_equal, again.reason
     store.close()
 

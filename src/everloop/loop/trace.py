@@ -17,6 +17,7 @@ from everloop.loop.trace_truth import TracedTruth, truth_of
 from everloop.release.bundle import open_release
 from everloop.release.manifest import Manifest
 from everloop.serve.repeating import Values, are_equal, numbers_of, repeat, stored_values
+from everloop.stats.adaptive import Widths
 from everloop.store.deployments import StateRow, find_state
 from everloop.store.engine import Store
 from everloop.store.facts import Prediction, find_prediction
@@ -35,6 +36,7 @@ class Trace:
         manifest: its release's manifest: run, code, environment, training data.
         state: what it was served from; ``None`` for the release as it was fitted.
         truth: what is known by now of what it spoke of.
+        widths: how the state's intervals were stretched, ``None`` where they were the release's own.
     """
 
     prediction: Prediction
@@ -42,6 +44,7 @@ class Trace:
     manifest: Manifest
     state: StateRow | None
     truth: TracedTruth
+    widths: Widths | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The trace as JSON values."""
@@ -67,6 +70,7 @@ class Trace:
                 "version": self.state.dataset_version,
                 "digest": self.state.dataset_digest,
                 "until": self.state.cutoff,
+                "intervals": None if self.widths is None else self.widths.to_dict(),
             },
             "environment": {
                 "lock": provenance.lock_digest,
@@ -111,8 +115,9 @@ def trace_prediction(project: Project, store: Store, identifier: str) -> Trace:
         prediction = find_prediction(tx, identifier)
         state = find_state(tx, prediction.state) if prediction.state else None
         truth = truth_of(project, tx, prediction)
+        widths = widths_of(tx, prediction.state)
     release = open_release(project.releases / prediction.release, digest=prediction.release)
-    return Trace(prediction, stored_values(prediction), release.manifest, state, truth)
+    return Trace(prediction, stored_values(prediction), release.manifest, state, truth, widths)
 
 
 def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetition:
@@ -140,9 +145,8 @@ def repeat_prediction(project: Project, store: Store, trace: Trace) -> Repetitio
                 f"dataset version {trace.state.dataset_version} is {found} now, not {trace.state.dataset_digest[:12]}",
                 hint="was the table deleted and made anew?",
             )
-        with store.read() as tx:
-            widths = widths_of(tx, trace.state.id)
-        made = make_state(project, trace.prediction.release, dataset, loaded=LoadedReleases(project), widths=widths)
+        loaded = LoadedReleases(project)
+        made = make_state(project, trace.prediction.release, dataset, loaded=loaded, widths=trace.widths)
         is_same_state = made.id == trace.state.id
     if not is_same_state:
         return Repetition(False, False, 0, None, "the serving state that the data give now has another digest")
