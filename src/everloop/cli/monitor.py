@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,11 +15,11 @@ from everloop.cli.monitor_rows import show_rows
 from everloop.cli.options import JsonOption, ProjectOption, SetOption, opened
 from everloop.cli.output import number, percent, print_json, print_record, print_table, say
 from everloop.core.clock import SystemClock
-from everloop.monitor.live import look
-from everloop.monitor.ranges import watch_live
+from everloop.monitor.live import LiveReport, look
+from everloop.monitor.ranges import LiveWatch, watch_live
 from everloop.serve.log.outage import local_alerts
 from everloop.serve.log.spool import spool_folder
-from everloop.store.alerts import open_alerts
+from everloop.store.alerts import Alert, open_alerts
 from everloop.store.events import list_events
 
 
@@ -60,19 +61,33 @@ def command(
         with store.read() as tx:
             alerts = open_alerts(tx) + local_alerts(spool_folder(found))
             rollbacks = list_events(tx, kinds=("rolled_back",), limit=1)
-    accuracy = report.accuracy
     if as_json:
-        print_json(
-            {
-                "release": report.release.digest,
-                "since": report.since,
-                "accuracy": asdict(accuracy),
-                "decay": report.decay.to_dict(),
-                "expected": watch.to_dict(),
-                "alerts": [asdict(alert) for alert in alerts],
-            }
-        )
+        _print_json(report, watch, alerts)
         return
+    _show(report)
+    draw_live(watch, rollbacks)
+    if report.accuracy.reason:
+        say(f"{report.accuracy.reason}; tell what happened: everloop outcomes FILE, or wait for the next ingestion")
+    for alert in alerts:
+        say(f"alert[{alert.code}] since {alert.since:%Y-%m-%d %H:%M}Z: {alert.message}")
+
+
+def _print_json(report: LiveReport, watch: LiveWatch, alerts: Sequence[Alert]) -> None:
+    print_json(
+        {
+            "release": report.release.digest,
+            "since": report.since,
+            "accuracy": asdict(report.accuracy),
+            "decay": report.decay.to_dict(),
+            "expected": watch.to_dict(),
+            "alerts": [asdict(alert) for alert in alerts],
+        }
+    )
+
+
+def _show(report: LiveReport) -> None:
+    """The accuracy over the window, and by steps ahead beside the backtest's."""
+    accuracy = report.accuracy
     print_record(
         {
             "release": f"{report.release.digest[:12]} ({report.release.candidate})",
@@ -90,8 +105,3 @@ def command(
     if accuracy.by_step:
         rows = [(row["step"], row["n"], number(row["wape"]), number(row["expected"])) for row in accuracy.by_step]
         print_table(("steps ahead", "n", "WAPE", "backtest's"), rows)
-    draw_live(watch, rollbacks)
-    if accuracy.reason:
-        say(f"{accuracy.reason}; tell what happened: everloop outcomes FILE, or wait for the next ingestion")
-    for alert in alerts:
-        say(f"alert[{alert.code}] since {alert.since:%Y-%m-%d %H:%M}Z: {alert.message}")

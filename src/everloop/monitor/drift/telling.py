@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -58,7 +58,7 @@ class Look:
 
 def nothing_to_tell(release: ReleaseRow, reason: str) -> DriftReport:
     """The report where nothing can be looked at."""
-    return DriftReport(release, release.cutoff, None, _evidence("cannot tell", reason, n=0, period_days=1))
+    return DriftReport(release, release.cutoff, None, _cannot_tell(reason, n=0, period_days=1))
 
 
 def tell(look: Look, found: Judgement) -> DriftReport:
@@ -179,57 +179,64 @@ def _expected(look: Look, found: Judgement, place: int, since: int) -> NDArray[n
 def _verdict(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> Evidence:
     """The verdict over all columns, with the path of the first one that changed."""
     n = len(found.watched.days)
-    judged = int(np.count_nonzero(found.is_judged))
-    # a category that was never seen needs no history to be new, and says nothing about the rest
-    usual = [place for place, key in enumerate(look.keys) if key.aspect != "unseen"]
-    told = int(np.count_nonzero(found.is_judged[usual]))
     warnings = _warnings(look, found, columns)
     drifting = [each for each in columns if each.verdict == "drift"]
-    if n and told * 2 < len(usual):
-        why = f"too little history to know what is usual for {len(usual) - told} of {len(usual)} streams"
-        if look.accepted is not None:
-            why = "the level is learnt anew for four weeks from the change that was accepted"
-        if not drifting:
-            return _evidence("cannot tell", why, n=n, period_days=look.period_days, warnings=warnings)
-    if not n:
-        why = "no whole period has passed since the release's last one"
-        return _evidence("cannot tell", why, n=0, period_days=look.period_days, warnings=warnings)
+    why = _unknown(look, found, is_drifting=bool(drifting))
+    if why:
+        return _cannot_tell(why, n=n, period_days=look.period_days, warnings=warnings)
+    judged = int(np.count_nonzero(found.is_judged))
     budget = look.settings.monitor.false_alarms_per_year
     guarantee = (
         f"at most {budget:g} false alarms a year over all {judged} streams together, while the season and the "
         "dependence between periods stay as they were learnt; at most 10 % of the named are named wrongly"
     )
+    reason = f"{judged} streams of {len(columns)} columns are as expected over {n} {_unit(look.period_days)}s"
+    sure = replace(
+        _cannot_tell(reason, n=n, period_days=look.period_days, warnings=warnings),
+        verdict="no drift",
+        guarantee=guarantee,
+        would_change="more periods",
+        alpha=budget,
+    )
     if not drifting:
-        reason = f"{judged} streams of {len(columns)} columns are as expected over {n} {_unit(look.period_days)}s"
-        return _evidence(
-            "no drift", reason, n=n, period_days=look.period_days, warnings=warnings, alpha=budget, guarantee=guarantee
-        )
+        return sure
     first = drifting[0].alarms[0]
     others = ", ".join(each.column for each in drifting[1:4]) + (" and others" if len(drifting) > 4 else "")
-    reason = first.sentence(drifting[0].column) + (f"; changed as well: {others}" if others else "")
-    place = next(
-        place
-        for place, key in enumerate(look.keys)
-        if (key.column, key.aspect, key.label) == (drifting[0].column, first.aspect, first.label)
-    )
-    since = int(found.since[place])
-    return _evidence(
-        "drift",
-        reason,
-        n=n,
-        period_days=look.period_days,
-        warnings=warnings,
-        alpha=budget,
-        guarantee=guarantee,
+    return replace(
+        sure,
+        verdict="drift",
+        reason=first.sentence(drifting[0].column) + (f"; changed as well: {others}" if others else ""),
         effect=first.shift,
-        series={
-            "day": [_day(day).isoformat() for day in found.watched.days.tolist()],
-            "expected": [
-                shown(value, look.keys[place].aspect) for value in _expected(look, found, place, since).tolist()
-            ],
-            "seen": [shown(value, look.keys[place].aspect) for value in found.watched.seen[:, place].tolist()],
-        },
+        would_change="the columns coming back, a release trained after the change, or accepting it",
+        series=_path(look, found, drifting[0].column, first),
     )
+
+
+def _unknown(look: Look, found: Judgement, *, is_drifting: bool) -> str:
+    """Why no verdict can be given; empty where one can."""
+    if not len(found.watched.days):
+        return "no whole period has passed since the release's last one"
+    # a category that was never seen needs no history to be new, and says nothing about the rest
+    usual = [place for place, key in enumerate(look.keys) if key.aspect != "unseen"]
+    told = int(np.count_nonzero(found.is_judged[usual]))
+    if told * 2 >= len(usual) or is_drifting:
+        return ""
+    if look.accepted is not None:
+        return "the level is learnt anew for four weeks from the change that was accepted"
+    return f"too little history to know what is usual for {len(usual) - told} of {len(usual)} streams"
+
+
+def _path(look: Look, found: Judgement, column: str, finding: Finding) -> dict[str, list[object]]:
+    """What was expected and seen of a stream, day by day."""
+    wanted = (column, finding.aspect, finding.label)
+    place = next(p for p, key in enumerate(look.keys) if (key.column, key.aspect, key.label) == wanted)
+    key = look.keys[place]
+    expected = _expected(look, found, place, int(found.since[place]))
+    return {
+        "day": [_day(day).isoformat() for day in found.watched.days.tolist()],
+        "expected": [shown(value, key.aspect) for value in expected.tolist()],
+        "seen": [shown(value, key.aspect) for value in found.watched.seen[:, place].tolist()],
+    }
 
 
 def _warnings(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> tuple[str, ...]:
@@ -247,38 +254,22 @@ def _warnings(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) ->
     return tuple(said)
 
 
-def _evidence(
-    verdict: str,
-    reason: str,
-    *,
-    n: int,
-    period_days: int,
-    warnings: tuple[str, ...] = (),
-    alpha: float | None = None,
-    guarantee: str = "",
-    effect: float | None = None,
-    series: dict[str, list[object]] | None = None,
-) -> Evidence:
+def _cannot_tell(reason: str, *, n: int, period_days: int, warnings: tuple[str, ...] = ()) -> Evidence:
+    """The record where nothing can be said; that of a verdict differs from it where it says more."""
     return Evidence(
         question=_QUESTION,
-        verdict=verdict,
+        verdict="cannot tell",
         reason=reason,
-        effect=effect,
+        effect=None,
         unit="usual deviations of the column that matters most",
         lower=None,
         upper=None,
         n=n,
         observation=f"the summary of one {_unit(period_days)}",
         method=_METHOD,
-        guarantee=guarantee or "none is given without a reference",
-        would_change={
-            "drift": "the columns coming back, a release trained after the change, or accepting it",
-            "no drift": "more periods",
-            "cannot tell": "more history",
-        }[verdict],
-        series=series or {},
+        guarantee="none is given without a reference",
+        would_change="more history",
         kind="drift",
-        alpha=alpha,
         warnings=warnings,
     )
 

@@ -7,23 +7,25 @@ taken, in which order the data came, or whether the program was restarted in bet
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from everloop.core.project import Project
-from everloop.monitor.drift.expectation import Material, expectation_of, reference_end
+from everloop.monitor.drift.expectation import Expectation, Material, expectation_of, reference_end
 from everloop.monitor.drift.importances import importances_of
 from everloop.monitor.drift.report import DriftReport
-from everloop.monitor.drift.residuals import live_errors
-from everloop.monitor.drift.settling import accepted_change, concerns, reset_day
+from everloop.monitor.drift.residuals import ErrorSums, live_errors
+from everloop.monitor.drift.settling import Acceptance, accepted_change, concerns, reset_day
 from everloop.monitor.drift.streams import error_streams, side_by_side, streams_of
 from everloop.monitor.drift.summaries import ALL, Summary
-from everloop.monitor.drift.tables import summarize_table, watched_columns
+from everloop.monitor.drift.tables import Watched, summarize_table, watched_columns
 from everloop.monitor.drift.telling import Look, nothing_to_tell, tell
 from everloop.monitor.joining import JoinedForecast
 from everloop.stats.drift.judging import judge
-from everloop.store.deployments import find_release, in_role
+from everloop.store.deployments import ReleaseRow, find_release, in_role
 from everloop.store.engine import Store
 
 __all__ = ["look_for_drift"]
@@ -55,50 +57,94 @@ def look_for_drift(
         NotFoundError: there is no such release.
         SettingsError: a setting names a column that there is not.
     """
-    settings = project.settings
+    case = _case(project, store, release, now)
+    reason = _obstacle(case, project)
+    if reason:
+        return nothing_to_tell(case.release, reason)
+    days, end = case.watched.days, case.end
+    summary = summarize_table(project, store, case.watched, until=case.until)
+    errors = live_errors(project, store, case.release, until=case.until, days=days, joined=joined).until(end - days)
+    expectation = expectation_of(project, store, case.release, Material(case.watched, summary, errors), now=now)
+    if expectation is None:
+        return nothing_to_tell(case.release, "too little history: there is nothing before the release's cutoff")
+    periods, values = _since(expectation, _settled(summary.until(end - days), project.settings.data.target), errors)
+    found = judge(
+        expectation.streams,
+        periods,
+        values,
+        false_alarms_per_year=project.settings.monitor.false_alarms_per_year,
+        since=reset_day(case.release, case.accepted),
+    )
+    accepted = case.accepted
+    look = Look(
+        release=case.release,
+        roles=case.roles,
+        expectation=expectation,
+        period_days=days,
+        importances=importances_of(project, case.release),
+        settings=project.settings,
+        accepted=accepted.at if accepted is not None and concerns(accepted, case.release) else None,
+    )
+    return tell(look, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """Whom a look is about, and until when.
+
+    Attributes:
+        release: the release.
+        roles: the releases that have a role now.
+        accepted: the change that was accepted last.
+        watched: what is watched in the table; it has no days for a model of rows.
+        until: the midnight before which is looked.
+    """
+
+    release: ReleaseRow
+    roles: tuple[ReleaseRow, ...]
+    accepted: Acceptance | None
+    watched: Watched
+    until: datetime
+
+    @property
+    def end(self) -> int:
+        """The day of ``until`` since 1970."""
+        return (self.until - _EPOCH).days
+
+
+def _case(project: Project, store: Store, release: str, now: datetime) -> _Case:
     with store.read() as tx:
         row = find_release(tx, release)
         roles = [digest for role in ("champion", "challenger") if (digest := in_role(tx, role))]
         named = tuple(find_release(tx, digest) for digest in roles)
         accepted = accepted_change(tx)
-    if settings.project.task != "forecasting":
-        return nothing_to_tell(row, "a model of rows is looked at by its answers")
-    watched = watched_columns(project)
     until = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = (until - _EPOCH).days
-    if not watched.days:
-        return nothing_to_tell(row, f"a step of {settings.data.frequency} is longer than a week")
-    if end < reference_end(row):
-        return nothing_to_tell(
-            row, f"the release knows data up to {row.cutoff:%Y-%m-%d}, which is not before {until:%Y-%m-%d}"
-        )
-    summary = summarize_table(project, store, watched, until=until)
-    errors = live_errors(project, store, row, until=until, days=watched.days, joined=joined).until(end - watched.days)
-    expectation = expectation_of(project, store, row, Material(watched, summary, errors), now=now)
-    if expectation is None:
-        return nothing_to_tell(row, "too little history: there is nothing before the release's cutoff")
-    settled = _settled(summary.until(end - watched.days), settings.data.target)
+    has_table = project.settings.project.task == "forecasting"
+    watched = watched_columns(project) if has_table else Watched((), frozenset(), "", 0, "", 0)
+    return _Case(row, named, accepted, watched, until)
+
+
+def _obstacle(case: _Case, project: Project) -> str:
+    """Why nothing can be looked at; empty where it can."""
+    if project.settings.project.task != "forecasting":
+        return "a model of rows is looked at by its answers"
+    if not case.watched.days:
+        return f"a step of {project.settings.data.frequency} is longer than a week"
+    if case.end < reference_end(case.release):
+        cutoff = case.release.cutoff
+        return f"the release knows data up to {cutoff:%Y-%m-%d}, which is not before {case.until:%Y-%m-%d}"
+    return ""
+
+
+def _since(
+    expectation: Expectation, settled: Summary, errors: ErrorSums
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The periods after what was learnt from, and the values of all streams in them."""
     own = error_streams(errors)[1]
     own[errors.periods <= expectation.live_until] = np.nan
     periods, values = side_by_side((settled.periods, streams_of(settled, expectation.plan)), (errors.periods, own))
-    is_new = (periods >= expectation.end) & (periods <= end - watched.days)
-    found = judge(
-        expectation.streams,
-        periods[is_new],
-        values[is_new],
-        false_alarms_per_year=settings.monitor.false_alarms_per_year,
-        since=reset_day(row, accepted),
-    )
-    look = Look(
-        release=row,
-        roles=named,
-        expectation=expectation,
-        period_days=watched.days,
-        importances=importances_of(project, row),
-        settings=settings,
-        accepted=accepted.at if accepted is not None and concerns(accepted, row) else None,
-    )
-    return tell(look, found)
+    is_new = periods >= expectation.end
+    return periods[is_new], values[is_new]
 
 
 def _settled(summary: Summary, target: str) -> Summary:
