@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from everloop.core.errors import ConflictError, ModelError
@@ -205,6 +206,24 @@ def test_killed_with_kill_9_it_goes_on_with_the_trial_that_died(tmp_path: Path) 
     # the windows that were on the disk when it died are not computed again: 1 of the first process, 8 of the second
     windows = sum(len(each.values) for each in whole)
     assert len(calls) == windows - 9
+
+
+def test_what_died_is_asked_for_anew_whatever_would_be_drawn_next(make_project: Callable[..., Project]) -> None:
+    project = make_project()
+    with held_study(project, PLAN) as study:
+        run(study, trials=2)
+        died = study.begin().options
+    for _ in range(2):  # opened twice, it is asked for once
+        with held_study(project, PLAN):
+            pass
+    storage = optuna.storages.RDBStorage(f"sqlite:///{project.home / 'tuning.db'}")
+    try:
+        trials = optuna.load_study(study_name=PLAN.name, storage=storage).trials
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+    assert [each.state.name for each in trials[2:]] == ["FAIL", "WAITING"]
+    assert trials[3].system_attrs["fixed_params"] == died
 
 
 def test_a_study_lies_in_the_stores_own_database_where_that_is_postgresql(
