@@ -74,12 +74,12 @@ class Shuffled:
 
 
 def shuffled(model: TreeModel, names: Sequence[str], seed: int) -> TreeModel:
-    """A copy of a model that sees the named features shuffled, in all of its trees that know them."""
+    """A copy of a model that sees the named features shuffled, by the same order in all of its sets of trees."""
     wanted = set(names)
     mixed: list[Predictor] = []
-    for number, (own, booster) in enumerate(model.boosters()):
+    for own, booster in model.boosters():
         positions = [place for place, name in enumerate(own) if name in wanted]
-        mixed.append(Shuffled(booster, positions, derive_seed(seed, "shuffle", str(number))))
+        mixed.append(Shuffled(booster, positions, derive_seed(seed, "shuffle")))
     return model.with_boosters(mixed)
 
 
