@@ -62,9 +62,11 @@ def test_gaps_short_and_empty_series() -> None:
     assert found.ahead(5)[3].tolist() == [0.0] * 5
 
 
-@pytest.mark.parametrize("options", [{}, {"theta": None, "dynamic": True}])
-def test_laws(options: dict[str, object]) -> None:
-    results = check_forecaster(lambda: ThetaForecaster(**options))  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("options", "panel"), [({}, "daily shop"), ({"theta": None, "dynamic": True}, "monthly balance")]
+)
+def test_laws(options: dict[str, object], panel: str) -> None:
+    results = check_forecaster(lambda: ThetaForecaster(**options), {panel: example_panels()[panel]})  # type: ignore[arg-type]
     assert [str(result) for result in results if result.status != "passed"] == []
 
 
