@@ -138,18 +138,37 @@ def test_a_panel_without_any_value_is_an_error(panel: Panel) -> None:
 
 def test_rows_are_bounded_and_the_newest_are_kept(panel: Panel) -> None:
     context = FitContext(2)
-    model = LightGBMForecaster(trees=2, max_rows=2000).fit(panel, context)
+    model = LightGBMForecaster(trees=2, max_rows=2000, histories=[0.1]).fit(panel, context)
     assert 1900 <= model.learned()["rows"] <= 2000
     old = panel.index_of_rows() < panel.cutoff - 50 - 2 - model.memory
     changed = replace(panel, y=np.where(old, np.float32(500), panel.y))
-    other = LightGBMForecaster(trees=2, max_rows=2000).fit(changed, context)
-    assert other.learned_.booster.text == model.learned_.booster.text
+    other = LightGBMForecaster(trees=2, max_rows=2000, histories=[0.1]).fit(changed, context)
+    assert [each.text for _, each in other.boosters()] == [each.text for _, each in model.boosters()]
 
 
 def test_of_very_many_series_a_share_is_learnt_from_that_reaches_back(panel: Panel) -> None:
-    model = LightGBMForecaster(trees=2, max_rows=1000).fit(panel, FitContext(HORIZON))
+    model = LightGBMForecaster(trees=2, max_rows=1000, histories=[1]).fit(panel, FitContext(HORIZON))
     assert 900 <= model.learned()["rows"] <= 1100
     assert model.learned()["past_errors"] > 0
+
+
+def test_sets_of_trees_of_several_histories_forecast_their_mean(panel: Panel, tmp_path: Path) -> None:
+    model = LightGBMForecaster(trees=5, max_rows=1000, histories=[0.2, 0.4]).fit(panel, FitContext(HORIZON))
+    assert model.learned()["sets_of_trees"] == 2
+    (_, first), (_, second) = model.boosters()
+    assert first.text != second.text
+    request = ForecastRequest(3, (80.0,))
+    both = ask(model, request)
+    alone = [ask(model.with_boosters([booster]), request).mean for booster in (first, second)]
+    np.testing.assert_allclose(both.mean, (alone[0] + alone[1]) / 2)
+    model.save(tmp_path)
+    again = ask(LightGBMForecaster.load(tmp_path), request)
+    assert again.mean.tobytes() == both.mean.tobytes()
+    assert again.upper[80.0].tobytes() == both.upper[80.0].tobytes()
+    whole = LightGBMForecaster(trees=2, histories=[0.2, 0.4]).fit(panel, FitContext(HORIZON))
+    assert whole.learned()["sets_of_trees"] == 1
+    with pytest.raises(ModelError, match="no years"):
+        LightGBMForecaster(histories=[]).fit(panel, FitContext(HORIZON))
 
 
 def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model: LightGBMForecaster) -> None:

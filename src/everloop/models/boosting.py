@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from everloop.models.sampling import TrainingRows
 
 __all__ = ["TreeOptions", "predict", "train_boosters"]
 
-_HELD_OUT_ROWS = 500_000
+_HELD_OUT_ROWS = 250_000
 _FEW_ROWS = 50
 _ROWS_PER_THREAD = 100_000
 _HIGHEST_SCORE = 30.0
@@ -32,15 +33,16 @@ class TreeOptions:
     leaves: int
     leaf_rows: int
     objective: str
+    variance_power: float
     seed: int
     threads: int
 
     def to_lightgbm(self, rows: int) -> dict[str, Any]:
         """LightGBM's own parameters for a number of training rows."""
-        objective = {"objective": "tweedie", "tweedie_variance_power": 1.3} if self.objective == "tweedie" else {}
+        is_tweedie = self.objective == "tweedie"
         return {
-            "objective": "regression",
-            **objective,
+            "objective": self.objective,
+            **({"tweedie_variance_power": self.variance_power} if is_tweedie else {}),
             "learning_rate": self.learning_rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": min(self.leaf_rows, max(5, rows // 500)),
@@ -64,7 +66,7 @@ def train_boosters(
 ) -> tuple[Booster, Booster | None]:
     """A booster of all rows, and one of the targets before a grid index (``None`` where there are too few).
 
-    The second learns from at most half a million rows, since it only serves to measure errors.
+    The second learns from at most a quarter of a million rows, since it only serves to measure errors.
     """
     load_library()  # first, so that OpenMP is set up
     import lightgbm  # here alone: it brings scikit-learn and pandas, which forecasting does without
@@ -93,9 +95,15 @@ def train_boosters(
     return grow(data, len(rows.target)), earlier
 
 
-def predict(booster: Predictor, objective: str, features: Features, *, threads: int = 1) -> NDArray[np.float64]:
-    """Forecasts in the target's unit, shape ``(rows,)``."""
-    score = booster.predict(features.matrix, raw=True, threads=threads)
-    if objective == "tweedie":
-        return np.exp(np.minimum(score + np.log(features.scale), _HIGHEST_SCORE))
-    return score * features.scale
+def predict(
+    boosters: Sequence[Predictor], objective: str, features: Features, *, threads: int = 1
+) -> NDArray[np.float64]:
+    """The boosters' mean forecast in the target's unit, shape ``(rows,)``."""
+    total = np.zeros(len(features.scale))
+    for booster in boosters:
+        score = booster.predict(features.matrix, raw=True, threads=threads)
+        if objective == "tweedie":
+            total += np.exp(np.minimum(score + np.log(features.scale), _HIGHEST_SCORE))
+        else:
+            total += score * features.scale
+    return total / len(boosters)

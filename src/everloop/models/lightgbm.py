@@ -35,7 +35,8 @@ from everloop.models.state import load_head, load_panel, save_head, save_panel
 __all__ = ["LightGBMForecaster"]
 
 _OBJECTIVES = ("auto", "tweedie", "regression")
-_BOOSTER = "booster.txt"
+_LEAST_HORIZONS = 20
+_YEAR_US = 365.25 * 86_400 * 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class _Learned:
     objective: str
     horizon: int
     rows: int
-    booster: Predictor
+    boosters: tuple[Predictor, ...]
     errors: ErrorPools
 
 
@@ -62,9 +63,12 @@ class LightGBMForecaster:
         learning_rate: how much each tree adds.
         leaves: the most leaves of a tree.
         leaf_rows: the fewest rows of a leaf (fewer in a small panel).
-        max_rows: the newest rows that are learnt from, or a random share of 20 horizons where there are more; it
-            bounds memory (about 250 bytes a row) and time.
+        max_rows: the newest rows that a set of trees learns from; it bounds memory (about 300 bytes a row) and time.
+        histories: years that a set of trees looks back at least, one set for each, where ``max_rows`` does not hold
+            all rows of so long a time: it then learns from a random share of them. Where all rows fit, one set of
+            trees learns from all of them.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
+        variance_power: of the Tweedie objective, between 1 (as Poisson's) and 2 (as the gamma distribution's).
         windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
         without: groups of features that are left out, such as ``["price"]``; see ``everloop.models.groups``.
     """
@@ -90,8 +94,10 @@ class LightGBMForecaster:
         *,
         leaves: int = 63,
         leaf_rows: int = 100,
-        max_rows: int = 2_000_000,
+        max_rows: int = 1_500_000,
+        histories: Sequence[float] = (1.5, 3.0),
         objective: str = "auto",
+        variance_power: float = 1.3,
         windows: int = 3,
         without: Sequence[str] = (),
     ) -> None:
@@ -100,7 +106,9 @@ class LightGBMForecaster:
         self.leaves = leaves
         self.leaf_rows = leaf_rows
         self.max_rows = max_rows
+        self.histories = histories
         self.objective = objective
+        self.variance_power = variance_power
         self.windows = windows
         self.without = without
 
@@ -108,29 +116,35 @@ class LightGBMForecaster:
         """Learn trees and past errors.
 
         Raises:
-            ModelError: the panel has no target at all, or the objective does not fit the targets.
+            ModelError: the panel has no target at all, the objective does not fit the targets, or ``histories`` is
+                empty.
         """
         objective = _chosen(self.objective, panel)
         spec = FeatureSpec.of(panel, context.horizon)
         scales = Scales.of(spec, panel)
-        seed = derive_seed(context.seed, "lightgbm")
-        rows = sample_rows(spec, panel, scales, horizon=context.horizon, max_rows=self.max_rows, seed=seed)
-        if not len(rows.target):
-            raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
-        leave_out(rows.matrix, spec.names, self.without)
-        span = self._held_out_span(panel, rows, context.horizon)
-        options = TreeOptions(
-            self.trees, self.learning_rate, self.leaves, self.leaf_rows, objective, seed, context.threads
-        )
-        held_out_from = panel.cutoff - span + 1 if span else None
-        booster, earlier = train_boosters(rows, spec, options, held_out_from=held_out_from)
+        span: int | None = None
+        n_rows, members = 0, []
+        for number, least in enumerate(self._reaches(panel, context.horizon)):
+            seed = derive_seed(context.seed, "lightgbm", str(number))
+            rows = sample_rows(spec, panel, scales, least=least, max_rows=self.max_rows, seed=seed)
+            if not len(rows.target):
+                raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
+            leave_out(rows.matrix, spec.names, self.without)
+            span = self._held_out_span(panel, rows, context.horizon) if span is None else span
+            options = self._options(objective, seed, context.threads)
+            held_out_from = panel.cutoff - span + 1 if span else None
+            members.append(train_boosters(rows, spec, options, held_out_from=held_out_from))
+            n_rows += len(rows.target)
+        boosters = tuple(booster for booster, _ in members)
+        earlier = tuple(booster for _, booster in members if booster is not None)
         lowest = -np.inf if _has_negative(panel) else 0.0
+        seed = derive_seed(context.seed, "lightgbm")
         past = no_errors()
-        if earlier is not None:
+        if earlier:
             judge = _Learned(spec, scales, objective, context.horizon, 0, earlier, _pools(past, 1, lowest, 0))
-            past = _errors_of(judge, panel, span)
+            past = _errors_of(judge, panel, span or 0)
         errors = _pools(past, context.horizon, lowest, seed)
-        self.learned_ = _Learned(spec, scales, objective, context.horizon, len(rows.target), booster, errors)
+        self.learned_ = _Learned(spec, scales, objective, context.horizon, n_rows, boosters, errors)
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -160,7 +174,7 @@ class LightGBMForecaster:
                 panel, learned.spec, series[part], columns=learned.spec.memory, steps=horizon, future=future
             )
             features = _features(learned, block, Rows.ahead(len(part), learned.spec.memory, horizon))
-            mean[part] = predict(learned.booster, learned.objective, features).reshape(-1, horizon)
+            mean[part] = predict(learned.boosters, learned.objective, features).reshape(-1, horizon)
             spread[part] = _unit(learned, features, mean[part].ravel()).reshape(-1, horizon)
             filled |= set(block.filled)
         notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
@@ -173,8 +187,9 @@ class LightGBMForecaster:
 
     def parameters(self) -> dict[str, Any]:
         """The constructor's parameters."""
-        names = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "objective", "windows")
-        return {**{name: getattr(self, name) for name in names}, "without": list(self.without)}
+        names = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "objective", "variance_power", "windows")
+        lists = {"histories": list(self.histories), "without": list(self.without)}
+        return {**{name: getattr(self, name) for name in names}, **lists}
 
     def learned(self) -> dict[str, Any]:
         """What the fit chose, as JSON values: objective, rows learnt from, features, errors measured."""
@@ -182,18 +197,19 @@ class LightGBMForecaster:
         return {
             "objective": learned.objective,
             "rows": learned.rows,
+            "sets_of_trees": len(learned.boosters),
             "features": len(learned.spec.names),
             "past_errors": int(learned.errors.scores.counts.sum()),
         }
 
     def boosters(self) -> list[tuple[list[str], Predictor]]:
         """The trees with the names of their features."""
-        return [(self.learned_.spec.names, self.learned_.booster)]
+        return [(self.learned_.spec.names, booster) for booster in self.learned_.boosters]
 
     def with_boosters(self, boosters: Sequence[Predictor]) -> Self:
         """A copy that asks another predictor in place of its trees."""
         new = self.update(self.panel_)
-        new.learned_ = replace(self.learned_, booster=boosters[0])
+        new.learned_ = replace(self.learned_, boosters=tuple(boosters))
         return new
 
     def save(self, folder: Path) -> None:
@@ -206,9 +222,11 @@ class LightGBMForecaster:
             "objective": learned.objective,
             "horizon": learned.horizon,
             "rows": learned.rows,
+            "boosters": len(learned.boosters),
         }
         save_head(folder, head)
-        (folder / _BOOSTER).write_text(learned.booster.text, encoding="utf-8", newline="\n")
+        for number, booster in enumerate(learned.boosters, start=1):
+            (folder / booster_file(number)).write_text(booster.text, encoding="utf-8", newline="\n")
         save_panel(folder, self.panel_)
         learned.errors.save(folder)
 
@@ -218,24 +236,42 @@ class LightGBMForecaster:
         head = load_head(folder)
         model = cls(**head["parameters"])
         spec = FeatureSpec.from_json(head["spec"])
-        try:
-            text = (folder / _BOOSTER).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(
-                "model_files", f"cannot read {_BOOSTER}: {error}", hint="make the release again", path=str(folder)
-            ) from error
+        boosters = tuple(Booster(_text_of(folder / booster_file(1 + each))) for each in range(head.get("boosters", 1)))
         model.learned_ = _Learned(
             spec,
             Scales(**head["scales"]),
             head["objective"],
             head["horizon"],
             head["rows"],
-            Booster(text),
+            boosters,
             ErrorPools.load(folder),
         )
         model.memory = spec.memory
         model.panel_ = load_panel(folder)
         return model
+
+    def _reaches(self, panel: Panel, horizon: int) -> list[int]:
+        """How many periods back each set of trees looks at least; one set where all rows can be learnt from."""
+        if not self.histories or min(self.histories) <= 0:
+            raise ModelError(
+                "histories", "histories holds no years", hint="such as [1.5, 3]", path="train.options.lightgbm.histories"
+            )
+        n_rows = int((~np.isnan(panel.y)).sum())
+        years = [max(self.histories)] if n_rows <= self.max_rows else sorted(self.histories)
+        year = _YEAR_US / panel.frequency.step_us
+        return [max(_LEAST_HORIZONS * horizon, round(each * year)) for each in years]
+
+    def _options(self, objective: str, seed: int, threads: int) -> TreeOptions:
+        return TreeOptions(
+            self.trees,
+            self.learning_rate,
+            self.leaves,
+            self.leaf_rows,
+            objective,
+            self.variance_power,
+            seed,
+            threads,
+        )
 
     def _held_out_span(self, panel: Panel, rows: TrainingRows, horizon: int) -> int:
         """How many of the last periods the intervals are measured on; 0 where the history is too short.
@@ -245,6 +281,20 @@ class LightGBMForecaster:
         wanted = max(self.windows * horizon, 4 * panel.frequency.season)
         most = int(panel.cutoff - rows.index.min() + 1) // 3
         return min(wanted, most) // horizon * horizon
+
+
+def booster_file(number: int) -> str:
+    """The file of the first, second, ... set of trees below a model's folder."""
+    return "booster.txt" if number == 1 else f"booster-{number}.txt"
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            "model_files", f"cannot read {path.name}: {error}", hint="make the release again", path=str(path.parent)
+        ) from error
 
 
 def _chosen(objective: str, panel: Panel) -> str:
@@ -291,7 +341,7 @@ def _errors_of(judge: _Learned, panel: Panel, span: int) -> PastErrors:
         has_truth = ~np.isnan(block.y[rows.series, rows.origin + rows.step])
         rows = Rows(rows.series[has_truth], rows.origin[has_truth], rows.step[has_truth])
         features = _features(judge, block, rows)
-        mean = predict(judge.booster, judge.objective, features)
+        mean = predict(judge.boosters, judge.objective, features)
         truth = block.y[rows.series, rows.origin + rows.step]
         parts.append((truth, mean, _unit(judge, features, mean), rows.step))
     return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))

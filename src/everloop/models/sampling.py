@@ -16,7 +16,6 @@ from everloop.models.features import Features, Rows, features_of
 
 __all__ = ["Scales", "TrainingRows", "blocks", "sample_rows"]
 
-_LEAST_HORIZONS = 20
 _BLOCK_CELLS = 200_000
 """Cells of a block: some tables of this size fit the processor's cache."""
 
@@ -65,16 +64,17 @@ def blocks(n_series: int, columns: int) -> Iterator[NDArray[np.int64]]:
 
 
 def sample_rows(
-    spec: FeatureSpec, panel: Panel, scales: Scales, *, horizon: int, max_rows: int, seed: int
+    spec: FeatureSpec, panel: Panel, scales: Scales, *, least: int, max_rows: int, seed: int
 ) -> TrainingRows:
     """The newest ``max_rows`` observed targets, each seen from an origin a random step of the horizon before it.
 
-    Where these reach back less than 20 horizons, a random share of the targets of 20 horizons is taken instead, so
-    that a panel of very many series still shows its seasons.
+    Where these reach back less than ``least`` periods, a random share of the targets of so many periods is taken
+    instead, so that a panel of very many series still shows its seasons.
     """
+    horizon = spec.horizon
     index = panel.index_of_rows()
     is_wanted = ~np.isnan(panel.y) & ~is_closed(panel, index)
-    first = min(_first_index(panel, index, is_wanted, max_rows), panel.cutoff - _LEAST_HORIZONS * horizon + 1)
+    first = min(_first_index(panel, index, is_wanted, max_rows), panel.cutoff - least + 1)
     first = max(first, int(index[is_wanted].min(initial=panel.cutoff)))
     count = int((is_wanted & (index >= first)).sum())
     del index, is_wanted  # as large as the panel
