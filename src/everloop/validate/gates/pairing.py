@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,16 +97,19 @@ def saving(
         return None
     cells: list[tuple[Fold, Floats, Floats]] = []
     for fold, rival in zip(mine.folds, other.folds, strict=True):
+        if where is not None:
+            rows = np.flatnonzero(where[fold.positions])
+            fold, rival = _rows(fold, rows), _rows(rival, rows)
         own, theirs = _losses(fold, metric), _losses(rival, metric)
         is_known = np.isfinite(own) & np.isfinite(theirs)
         cells.append((fold, np.where(is_known, theirs - own, np.nan), np.where(is_known, theirs, np.nan)))
-    return _estimate(cells, clusters, alpha, where)
+    return _estimate(cells, clusters, alpha)
 
 
 def bias_of(backtest: Backtest, clusters: Clusters, *, alpha: float) -> Estimate:
     """How much too high forecasts are in sum, as a share of what was sold."""
     cells = [(fold, fold.mean - fold.actual, np.abs(fold.actual)) for fold in backtest.folds]
-    return _estimate(cells, clusters, alpha, None)
+    return _estimate(cells, clusters, alpha)
 
 
 def coverage_of(backtest: Backtest, clusters: Clusters, level: float, *, alpha: float) -> Estimate | None:
@@ -119,13 +122,27 @@ def coverage_of(backtest: Backtest, clusters: Clusters, level: float, *, alpha: 
         is_known = np.isfinite(fold.actual) & np.isfinite(lower) & np.isfinite(upper)
         is_inside = (lower <= fold.actual) & (fold.actual <= upper)
         cells.append((fold, np.where(is_known, is_inside - level / 100, np.nan), np.where(is_known, 1.0, np.nan)))
-    return _estimate(cells, clusters, alpha, None)
+    return _estimate(cells, clusters, alpha)
 
 
 def _are_alike(mine: Backtest, other: Backtest) -> bool:
     return len(mine.folds) == len(other.folds) and all(
         fold.cutoff == rival.cutoff and np.array_equal(fold.positions, rival.positions)
         for fold, rival in zip(mine.folds, other.folds, strict=True)
+    )
+
+
+def _rows(fold: Fold, rows: NDArray[np.intp]) -> Fold:
+    """A window of some of its series, without the intervals, which no loss needs."""
+    return replace(
+        fold,
+        positions=fold.positions[rows],
+        actual=fold.actual[rows],
+        mean=fold.mean[rows],
+        lower={},
+        upper={},
+        mase_scale=fold.mase_scale[rows],
+        rmsse_scale=fold.rmsse_scale[rows],
     )
 
 
@@ -142,9 +159,7 @@ def _losses(fold: Fold, metric: str) -> Floats:
     return np.where(np.isfinite(loss), loss, np.nan)
 
 
-def _estimate(
-    cells: list[tuple[Fold, Floats, Floats]], clusters: Clusters, alpha: float, where: NDArray[Any] | None
-) -> Estimate:
+def _estimate(cells: list[tuple[Fold, Floats, Floats]], clusters: Clusters, alpha: float) -> Estimate:
     """The ratio of two sums over all cases, with its interval, from the sums by period and group."""
     first = min(fold.cutoff for fold, _, _ in cells) + 1
     last = max(fold.cutoff + fold.mean.shape[1] for fold, _, _ in cells)
@@ -153,8 +168,6 @@ def _estimate(
     counts = np.zeros(over.shape, dtype=np.int64)
     for fold, upper_part, lower_part in cells:
         is_known = np.isfinite(upper_part) & np.isfinite(lower_part)
-        if where is not None:
-            is_known &= where[fold.positions][:, None]
         rows = fold.cutoff + 1 - first + np.arange(fold.mean.shape[1])
         place = (rows[None, :], clusters.codes[fold.positions][:, None])
         np.add.at(over, place, np.where(is_known, upper_part, 0.0))
