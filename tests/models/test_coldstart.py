@@ -151,14 +151,14 @@ def test_an_answer_replaces_new_series_alone() -> None:
     panel = shop(np.array([5, 300, 3]), np.full(3, 3.0), np.arange(3))
     flat = np.full((2, HORIZON), 7.0)
     base = Forecast(np.array([2, 1]), CUTOFF, flat, {80.0: flat - 1}, {80.0: flat + 1})
-    answer = learned().answer(base, panel)
+    answer = learned().answer(base, learned().prepare(panel))
     assert (answer.mean[1] == 7.0).all()
     assert (answer.upper[80.0][1] == 8.0).all()
     alone = learned().forecast(panel, ForecastRequest(HORIZON, (80.0,), np.array([2])))
     np.testing.assert_array_equal(answer.mean[0], alone.mean[0])
     np.testing.assert_array_equal(answer.upper[80.0][0], alone.upper[80.0][0])
     old = replace(base, series=np.array([1]), mean=flat[:1])
-    assert learned().answer(old, panel) is old
+    assert learned().answer(old, learned().prepare(panel)) is old
 
 
 def test_a_series_alone_has_the_same_bits_and_a_tail_is_enough() -> None:

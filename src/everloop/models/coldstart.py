@@ -29,12 +29,27 @@ from everloop.models.recomputed import whole_seasons
 from everloop.models.siblings import Siblings, known_means
 from everloop.models.state import load_arrays, load_head, save_arrays, save_head
 
-__all__ = ["ColdStart"]
+__all__ = ["ColdStart", "NewSeries"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _HISTORY = 400
+
+
+@dataclass(frozen=True, slots=True)
+class NewSeries:
+    """Forecasts of new series.
+
+    Attributes:
+        series: their numbers, rising where they are a panel's new ones.
+        mean: shape ``(k, horizon)``.
+        age_class: see :func:`everloop.models.coldstart_learning.age_class`.
+    """
+
+    series: Ints
+    mean: Doubles
+    age_class: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,33 +151,32 @@ class ColdStart:
         ahead, season = curve[:, columns:], shape[:, columns:]
         return np.asarray(np.maximum(level * ahead * season, 0.0) if is_ratio else level + ahead + season)
 
+    def prepare(self, panel: Panel, series: Ints | None = None) -> NewSeries:
+        """The forecasts of a panel's new series (or of those named), computed once for many requests."""
+        rows = np.flatnonzero(self.is_new(panel)) if series is None else series
+        return NewSeries(rows, self.mean(panel, rows, self.horizon), age_class(ages(panel)[rows], self.young))
+
     def forecast(self, panel: Panel, request: ForecastRequest) -> Forecast:
         """The forecasts of some series with intervals; meant for new ones."""
         series = np.arange(panel.n_series) if request.series is None else request.series
-        mean = self.mean(panel, series, request.horizon)
-        lower = {level: np.full(mean.shape, np.nan) for level in request.levels}
-        upper = {level: np.full(mean.shape, np.nan) for level in request.levels}
-        notes: list[str] = []
-        classes = age_class(ages(panel)[series], self.young)
-        for number, pools in enumerate(self.pools):
-            rows = np.flatnonzero(classes == number)
-            if not len(rows):
-                continue
-            scale, deviation = (np.full((len(rows), 1), value) for value in self.scale)
-            unit = error_unit(mean[rows], scale, deviation, pools.lowest)
-            part = pools.forecast(Forecast(series[rows], panel.cutoff, mean[rows]), unit, request.levels)
-            notes += [note for note in part.notes if note not in notes]
-            for level in request.levels:
-                lower[level][rows], upper[level][rows] = part.lower[level], part.upper[level]
-        return Forecast(series, panel.cutoff, mean, lower, upper, tuple(notes))
+        new = self.prepare(panel, series)
+        return self._with_intervals(panel.cutoff, new, np.arange(len(series)), request)
 
-    def answer(self, base: Forecast, panel: Panel) -> Forecast:
-        """A model's forecast with the new series' rows replaced; the other rows keep their bits."""
-        rows = np.flatnonzero(self.is_new(panel)[base.series])
+    def answer(self, base: Forecast, new: NewSeries) -> Forecast:
+        """A model's forecast with the new series' rows replaced; the other rows keep their bits.
+
+        Args:
+            base: the model's forecast.
+            new: what :meth:`prepare` gave for the panel that the model forecasts from.
+        """
+        place = np.searchsorted(new.series, base.series)
+        place = np.minimum(place, max(len(new.series) - 1, 0))
+        rows = np.flatnonzero(new.series[place] == base.series) if len(new.series) else np.zeros(0, dtype=np.int64)
         if not len(rows):
             return base
         levels = tuple(base.lower)
-        cold = self.forecast(panel, ForecastRequest(base.mean.shape[1], levels, base.series[rows]))
+        request = ForecastRequest(base.mean.shape[1], levels)
+        cold = self._with_intervals(base.cutoff, new, place[rows], request)
         mean = base.mean.copy()
         mean[rows] = cold.mean
         lower, upper = {}, {}
@@ -171,6 +185,24 @@ class ColdStart:
             lower[level][rows], upper[level][rows] = cold.lower[level], cold.upper[level]
         notes = (*base.notes, *(note for note in cold.notes if note not in base.notes))
         return replace(base, mean=mean, lower=lower, upper=upper, notes=notes)
+
+    def _with_intervals(self, cutoff: int, new: NewSeries, place: Ints, request: ForecastRequest) -> Forecast:
+        """The forecasts of some of the new series with intervals from the pool of their age."""
+        mean = new.mean[place, : request.horizon]
+        lower = {level: np.full(mean.shape, np.nan) for level in request.levels}
+        upper = {level: np.full(mean.shape, np.nan) for level in request.levels}
+        notes: list[str] = []
+        for number, pools in enumerate(self.pools):
+            rows = np.flatnonzero(new.age_class[place] == number)
+            if not len(rows):
+                continue
+            scale, deviation = (np.full((len(rows), 1), value) for value in self.scale)
+            unit = error_unit(mean[rows], scale, deviation, pools.lowest)
+            part = pools.forecast(Forecast(rows, cutoff, mean[rows]), unit, request.levels)
+            notes += [note for note in part.notes if note not in notes]
+            for level in request.levels:
+                lower[level][rows], upper[level][rows] = part.lower[level], part.upper[level]
+        return Forecast(new.series[place], cutoff, mean, lower, upper, tuple(notes))
 
     def learned(self) -> dict[str, Any]:
         """What was learnt, for the run's record."""

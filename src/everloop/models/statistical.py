@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
-from everloop.models.coldstart import ColdStart
+from everloop.models.coldstart import ColdStart, NewSeries
 from everloop.models.demand_kinds import KINDS, kinds_of
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.intermittent import adida, aligned, croston, imapa, tsb
 from everloop.models.intervals import PastErrors, error_unit, no_errors
 from everloop.models.profiles import Profiles, season_of
 from everloop.models.recomputed import RecomputedForecaster, block_sizes, seasonal_mean
-from everloop.models.state import load_head, save_head
+from everloop.models.state import load_arrays, load_head, save_arrays, save_head
 from everloop.models.theta_method import fit_theta
 
 __all__ = ["StatisticalForecaster"]
@@ -98,7 +98,7 @@ class StatisticalForecaster(RecomputedForecaster):
 
     def forecast(self, request: ForecastRequest) -> Forecast:
         """The forecasts that ``fit`` or ``update`` computed, those of new series from their siblings."""
-        return self.cold_.answer(super().forecast(request), self.panel_)
+        return self.cold_.answer(super().forecast(request), self.new_)
 
     def learned(self) -> dict[str, Any]:
         """The method of each kind with the errors that chose it, and what launches taught."""
@@ -114,6 +114,8 @@ class StatisticalForecaster(RecomputedForecaster):
         (folder / "choice").mkdir()
         save_head(folder / "choice", {"chosen": self.chosen_, "judged": self.judged_, "least": self.least_})
         self.cold_.save(folder / "coldstart")
+        new = {"series": self.new_.series, "mean": self.new_.mean, "age_class": self.new_.age_class}
+        save_arrays(folder / "new", new)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -122,11 +124,16 @@ class StatisticalForecaster(RecomputedForecaster):
         head = load_head(folder / "choice")
         model.chosen_, model.judged_, model.least_ = head["chosen"], head["judged"], head["least"]
         model.cold_ = ColdStart.load(folder / "coldstart")
+        model.new_ = NewSeries(**load_arrays(folder / "new", ["series", "mean", "age_class"]))
         return model
 
     def _take_over(self, other: Self) -> None:
         super()._take_over(other)
         self.chosen_, self.judged_, self.least_, self.cold_ = other.chosen_, other.judged_, other.least_, other.cold_
+
+    def _look_ahead(self) -> None:
+        super()._look_ahead()
+        self.new_ = self.cold_.prepare(self.panel_)
 
     def _past_errors(self, panel: Panel, context: FitContext, lowest: float, seed: int) -> PastErrors:
         """Choose the methods, and give the errors at each window of what the other windows would have chosen."""
