@@ -53,8 +53,8 @@ def _windows_won(examinations: Sequence[Examination]) -> list[int]:
     """In how many windows each candidate is the best of all; the first of equals."""
     won = [0] * len(examinations)
     for window in range(len(examinations[0].evaluation.scores.by_fold)):
-        values = [each.evaluation.scores.by_fold[window][each.metric].value for each in examinations]
-        known = [(value, place) for place, value in enumerate(values) if value is not None]
+        measures = [each.evaluation.scores.by_fold[window].get(each.metric) for each in examinations]
+        known = [(each.value, place) for place, each in enumerate(measures) if each and each.value is not None]
         if known:
             won[min(known)[1]] += 1
     return won

@@ -154,11 +154,12 @@ def _interval(estimate: Estimate | None) -> str:
     """By which share the loss grows, from the share that the whole saves of it."""
     if estimate is None or estimate.value is None:
         return "-"
-    shown = f"{_growth(estimate.value):+.1%}"
+    shown = _growth(estimate.value)
     if estimate.lower is None or estimate.upper is None:
         return f"{shown} (no bounds)"
-    return f"{shown} ({_growth(estimate.lower):+.1%} to {_growth(estimate.upper):+.1%})"
+    return f"{shown} ({_growth(estimate.lower)} to {_growth(estimate.upper)})"
 
 
-def _growth(saved: float) -> float:
-    return saved / (1 - saved) if saved < 1 else float("inf")
+def _growth(saved: float) -> str:
+    """Saving a half of a loss means that without it the loss would double; saving all of it has no measure."""
+    return f"{saved / (1 - saved):+.1%}" if saved < 1 else "any"
