@@ -68,12 +68,11 @@ def command(
         if trained.examinations and trained.examinations[0].marks:
             say(f"marked: {marked_in_words(trained.examinations[0].marks)}; see: everloop marks")
         say(f"{trained.became}: {trained.reason}")
-        if trained.release is not None:
+        if trained.became != "rejected":
             say("next: everloop serve, or everloop forecast --out forecasts.parquet")
     if trained.became == "rejected":
-        raise GateError(
-            "gates_failed", trained.reason, hint="see each gate: everloop compare; or change validate.gates"
-        )
+        where = "everloop compare" if trained.release is None else f"everloop release {trained.release.digest[:12]}"
+        raise GateError("gates_failed", trained.reason, hint=f"see each gate: {where}; or change validate.gates")
 
 
 def _failures(project: Project, store: Store, trained: Retraining) -> dict[str, str]:
