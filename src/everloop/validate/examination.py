@@ -173,12 +173,13 @@ def examine(
     """
     project, tracker = shared.project, shared.tracker
     plan = BacktestPlan.of(project.settings)
+    marks = {} if shared.panel.marks is None else shared.panel.marks.to_dict()
     run_id = tracker.start(
         candidate,
         dataset=shared.dataset,
         lineage=shared.lineage,
         params={"candidate": candidate},
-        tags={"everloop.candidate": candidate, "everloop.comparable": plan_digest(shared.dataset, plan)},
+        tags={"everloop.candidate": candidate, "everloop.comparable": plan_digest(shared.dataset, plan, marks)},
     )
     with tracker.failing(run_id):
         is_baseline = candidate == shared.baseline.name and not project.settings.train.options.get(candidate)
@@ -194,6 +195,7 @@ def examine(
             gates=_judged(candidate, mine, shared),
             metric=project.settings.validation.metric,
             n_series=shared.panel.n_series,
+            marks=marks,
         )
         _record(tracker, project, shared.panel, examination)
         tracker.finish(run_id)
