@@ -284,17 +284,27 @@ def _real_years() -> Rows:
     for case in dict.fromkeys(each.case for each in jobs):
         for is_settled, word in ((False, "stores held back"), (True, "stores that were settled on")):
             chosen = [each for each in jobs if each.case == case and (each.store in SETTLED_ON) == is_settled]
+            if chosen[0].events.shape[1]:
+                rows.append(_real_row(f"{case}, {word}, events unknown", chosen, has_events=False))
             rows.append(_real_row(f"{case}, {word}", chosen))
     return rows
 
 
-def _real_row(case: str, jobs: Sequence[RealJob]) -> dict[str, Any]:
+def _real_row(case: str, jobs: Sequence[RealJob], *, has_events: bool = True) -> dict[str, Any]:
     """Alarms of some years, how many of them by one day alone, and the streams that are most often in alarm."""
     alarms = sudden_years = 0
     named: list[str] = []
     for each in jobs:
-        reference = learn(each.days[:HISTORY], each.streams[:HISTORY], list(each.kinds))
-        found = judge(reference, each.days[HISTORY:], each.streams[HISTORY:], false_alarms_per_year=ALPHA)
+        events = each.events if has_events else each.events[:, :0]
+        past, later = slice(HISTORY), slice(HISTORY, None)
+        reference = learn(each.days[past], each.streams[past], list(each.kinds), regressors=events[past])
+        found = judge(
+            reference,
+            each.days[later],
+            each.streams[later],
+            false_alarms_per_year=ALPHA,
+            regressors=events[later],
+        )
         over = found.evidence >= found.threshold
         if found.first_alarm is None:
             continue

@@ -11,6 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from decisions.drift_generators import HISTORY
+from everloop.monitor.drift.events import event_columns, plan_events
+from everloop.monitor.drift.summaries import Counts, Summary
 
 __all__ = ["SETTLED_ON", "RealJob", "real_jobs"]
 
@@ -35,6 +37,8 @@ class RealJob:
         streams: shape ``(days, m)``.
         kinds: of each stream.
         names: of each stream.
+        events: what was known ahead, the day before, on it and after, by what the first two years hold, shape
+            ``(days, r)``.
     """
 
     case: str
@@ -43,6 +47,7 @@ class RealJob:
     streams: Floats
     kinds: tuple[str, ...]
     names: tuple[str, ...]
+    events: Floats
 
 
 def real_jobs() -> tuple[list[RealJob], str]:
@@ -75,12 +80,14 @@ def _jobs(folder: Path) -> list[RealJob]:
             window = slice(start, start + _LENGTH)
             # what comes on sale or leaves is a change; what is asked is whether the items that stay raise alarms
             stays = (units[:, window][:, :_MARGIN] > 0).any(axis=1) & (units[:, window][:, -_MARGIN:] > 0).any(axis=1)
+            events = _events(calendar, days)
             for case, values in (("M5 sales", units), ("M5 price", price)):
                 streams, labels = _by_department(values[stays, window], departments[stays])
-                found.append(RealJob(case, str(store), days, streams, ("value",) * len(labels), labels))
-            found.append(
-                RealJob("M5 calendar", str(store), days, calendars[window], ("share", "share"), ("snap", "event"))
+                found.append(RealJob(case, str(store), days, streams, ("value",) * len(labels), labels, events))
+            snap = RealJob(
+                "M5 calendar", str(store), days, calendars[window], ("share", "share"), ("snap", "event"), events[:, :0]
             )
+            found.append(snap)
     return found
 
 
@@ -112,6 +119,20 @@ def _prices(prices: pl.DataFrame, items: list[str], week_of: NDArray[np.int64]) 
     values = order.select(each).to_numpy().astype(np.float32)
     place = {week: number for number, week in enumerate(each)}
     return values[:, [place[week] for week in weeks]]
+
+
+def _events(calendar: pl.DataFrame, days: NDArray[np.int64]) -> Floats:
+    """The regressors that a release learns at the end of the history."""
+    first = int(days[0] - _FIRST)
+    found = {}
+    for column in ("event_name_1", "event_name_2"):
+        values = calendar[column].to_list()[first : first + len(days)]
+        names = tuple(sorted({name for name in values if name is not None}))
+        counts = np.array([[float(value == name) for name in names] for value in values])
+        found[column] = Counts(names, counts, np.ones(len(days)))
+    whole = Summary(days, {}, found)
+    events = plan_events(whole.at(np.arange(HISTORY)), list(found))
+    return event_columns(whole, events, days)
 
 
 def _calendar(calendar: pl.DataFrame, number: int, state: str) -> Floats:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from everloop.core.digest import digest_json
 from everloop.core.errors import IntegrityError
 from everloop.core.project import Project
+from everloop.monitor.drift.events import event_columns
 from everloop.monitor.drift.residuals import ErrorSums, backtest_errors
 from everloop.monitor.drift.streams import (
     Plan,
@@ -35,7 +36,7 @@ from everloop.store.engine import Store
 
 __all__ = ["Expectation", "Material", "expectation_of", "reference_end"]
 
-_FORMAT = 2
+_FORMAT = 3
 _Kept = tuple[int, int, bool, Plan, tuple[StreamKey, ...], bytes]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -152,7 +153,8 @@ def _learn(project: Project, release: ReleaseRow, material: Material) -> Expecta
     periods, values = side_by_side((reference.periods, streams_of(reference, plan)), (periods, errors))
     if not len(periods):
         return None
-    streams = learn(periods, values, kinds_of((*plan.keys, *keys)), period_days=days)
+    regressors = event_columns(material.summary, plan.events, periods) if days == 1 else None
+    streams = learn(periods, values, kinds_of((*plan.keys, *keys)), period_days=days, regressors=regressors)
     return Expectation(end, max(live_until, end - 1), is_complete, plan, keys, streams)
 
 

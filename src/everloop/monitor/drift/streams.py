@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from everloop.monitor.drift.events import Event, plan_events
 from everloop.monitor.drift.residuals import ErrorSums
 from everloop.monitor.drift.summaries import ALL, Moments, Summary
 
@@ -56,11 +57,13 @@ class Plan(msgspec.Struct, frozen=True):
         keys: the streams of the table.
         known: the categories that the reference holds, by column.
         left_out: columns without a stream, with the reason.
+        events: what is known ahead and moves the streams for a day.
     """
 
     keys: tuple[StreamKey, ...]
     known: dict[str, tuple[str, ...]]
     left_out: dict[str, str]
+    events: tuple[Event, ...] = ()
 
 
 def plan_streams(reference: Summary, *, columns: Sequence[str], target: str, known_ahead: Sequence[str]) -> Plan:
@@ -101,7 +104,7 @@ def plan_streams(reference: Summary, *, columns: Sequence[str], target: str, kno
         elif moments.known.any():
             keys += [StreamKey(column, "level"), StreamKey(column, "spread")]
             keys += [StreamKey(column, "level", group) for group in groups]
-    return Plan(tuple(keys), known, left_out)
+    return Plan(tuple(keys), known, left_out, plan_events(reference, sorted(calendar)))
 
 
 def calendar_columns(reference: Summary, known_ahead: Sequence[str]) -> frozenset[str]:

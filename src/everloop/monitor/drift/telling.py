@@ -138,7 +138,7 @@ def _finding(look: Look, found: Judgement, place: int) -> Finding:
     days, seen = found.watched.days, found.watched.seen[:, place]
     is_alarm = bool(found.is_alarm[place])
     since = int(found.since[place]) if is_alarm else -1
-    expected = _expected(look, found, place, since)
+    expected = _expected(found, place, since)
     usual = 1.96 * float(look.expectation.streams.usual.spread[place])
     known = np.isfinite(seen)
     last = int(np.flatnonzero(known)[-1])
@@ -160,20 +160,18 @@ def _finding(look: Look, found: Judgement, place: int) -> Finding:
     )
 
 
-def _expected(look: Look, found: Judgement, place: int, since: int) -> NDArray[np.float64]:
+def _expected(found: Judgement, place: int, since: int) -> NDArray[np.float64]:
     """What was expected of a stream over the days, shape ``(q,)``.
 
     From a change on it is the season with the level as it was before; the level that is followed has part of the
     change in it.
     """
-    watched, reference = found.watched, look.expectation.streams
-    usual = watched.usual[:, place]
+    watched = found.watched
+    usual, level = watched.usual[:, place], watched.level[:, place]
     begin = int(np.searchsorted(watched.days, since)) if since >= 0 else len(watched.days)
     if begin >= len(watched.days):
         return usual
-    season = reference.columns(watched.days) @ reference.coefficients[:, place]
-    level = usual - season
-    return np.where(np.arange(len(usual)) < begin, usual, season + level[begin])
+    return np.where(np.arange(len(usual)) < begin, usual, usual - level + level[begin])
 
 
 def _verdict(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> Evidence:
@@ -231,7 +229,7 @@ def _path(look: Look, found: Judgement, column: str, finding: Finding) -> dict[s
     wanted = (column, finding.aspect, finding.label)
     place = next(p for p, key in enumerate(look.keys) if (key.column, key.aspect, key.label) == wanted)
     key = look.keys[place]
-    expected = _expected(look, found, place, int(found.since[place]))
+    expected = _expected(found, place, int(found.since[place]))
     return {
         "day": [_day(day).isoformat() for day in found.watched.days.tolist()],
         "expected": [shown(value, key.aspect) for value in expected.tolist()],

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.project import Project
+from everloop.monitor.drift.events import event_columns
 from everloop.monitor.drift.expectation import Expectation, Material, expectation_of, reference_end
 from everloop.monitor.drift.importances import importances_of
 from everloop.monitor.drift.report import DriftReport
@@ -62,7 +63,8 @@ def look_for_drift(
     if reason:
         return nothing_to_tell(case.release, reason)
     days, end = case.watched.days, case.end
-    summary = summarize_table(project, store, case.watched, until=case.until)
+    # one day more: what is known ahead of it may move the day before
+    summary = summarize_table(project, store, case.watched, until=case.until + timedelta(days=1))
     errors = live_errors(project, store, case.release, until=case.until, days=days, joined=joined).until(end - days)
     expectation = expectation_of(project, store, case.release, Material(case.watched, summary, errors), now=now)
     if expectation is None:
@@ -74,6 +76,7 @@ def look_for_drift(
         values,
         false_alarms_per_year=project.settings.monitor.false_alarms_per_year,
         since=reset_day(case.release, case.accepted),
+        regressors=event_columns(summary, expectation.plan.events, periods) if days == 1 else None,
     )
     accepted = case.accepted
     look = Look(

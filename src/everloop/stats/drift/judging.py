@@ -39,6 +39,7 @@ class Watched:
         seen: what was seen, NaN where nothing is known.
         expected: season, level and autoregression together.
         usual: season and level only: what is expected if yesterday is not known.
+        level: the level in that.
         errors: ``seen - expected``.
         counts: whether a period counts as evidence: it is known and comes after what was learnt anew.
     """
@@ -47,6 +48,7 @@ class Watched:
     seen: Floats
     expected: Floats
     usual: Floats
+    level: Floats
     errors: Floats
     counts: NDArray[np.bool_]
 
@@ -155,12 +157,15 @@ def watch(
     left = seen - season
     level = np.where(reference.is_pinned, 0.0, slow_level(left, reference.tail, reference.period_days))
     counts = np.isfinite(left) & ~reference.too_little
+    if extra is not None:
+        # what such a day does to a stream that never had a value on one, nobody knows
+        counts &= (extra != 0).astype(np.float64) @ (~reference.answered).astype(np.float64) == 0
     if since is not None:
         level, counts = _renewed(reference, left, level, counts, all_days > since)
     earlier = slow_level(reference.tail, reference.tail[:0], reference.period_days)
     before = reference.tail - np.where(reference.is_pinned, 0.0, earlier)
     errors = innovations(left - level, reference.lags, reference.period_days, before[-LONGEST_LAG:])
-    return Watched(all_days, seen, seen - errors, season + level, errors, counts)
+    return Watched(all_days, seen, seen - errors, season + level, level, errors, counts)
 
 
 def _renewed(

@@ -55,6 +55,7 @@ class Reference:
         recurring: what came back at the same time of each year beside the season, by day of the year, shape
             ``(366, m)``; of shape ``(0, m)`` where there are not two years.
         tail: what the season left of the newest periods (out of fold), shape ``(t, m)``: later ones build on it.
+        answered: whether a stream was known at a given regressor at least once, or does not use it, shape ``(r, m)``.
     """
 
     kinds: tuple[str, ...]
@@ -67,6 +68,7 @@ class Reference:
     usual: Usual
     recurring: Floats
     tail: Floats
+    answered: NDArray[np.bool_]
 
     @property
     def too_little(self) -> NDArray[np.bool_]:
@@ -104,6 +106,7 @@ class Reference:
             self.usual.select(chosen),
             self.recurring[:, chosen],
             self.tail[:, chosen],
+            self.answered[:, chosen],
         )
 
     def pack(self) -> bytes:
@@ -136,7 +139,7 @@ class Reference:
             if zlib.crc32(numbers) != head["crc32"]:
                 raise ValueError("its numbers were changed")
             arrays = dict(_arrays(head["arrays"], numbers))
-            known, coefficients, lags, again, tail = (arrays.pop(name) for name in _ARRAYS)
+            known, coefficients, lags, again, tail, answered = (arrays.pop(name) for name in _ARRAYS)
             return cls(
                 kinds=tuple(head["kinds"]),
                 period_days=int(head["period_days"]),
@@ -148,6 +151,7 @@ class Reference:
                 usual=Usual(**arrays),
                 recurring=again,
                 tail=tail,
+                answered=answered,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"no reference for drift: {error}") from error
@@ -162,7 +166,7 @@ def _arrays(told: Mapping[str, tuple[str, Sequence[int]]], numbers: bytes) -> It
         place += size * np.dtype(kind).itemsize
 
 
-_ARRAYS = ("known", "coefficients", "lags", "recurring", "tail")
+_ARRAYS = ("known", "coefficients", "lags", "recurring", "tail", "answered")
 
 
 def learn(
@@ -196,8 +200,10 @@ def learn(
     seasons = [season_of((stop - start) * period_days, period_days) for start, stop in spans.tolist()]
     used = [_used(kind, design.shape[1], own, period_days) for kind, own in zip(kinds, seasons, strict=True)]
     masks = np.array(used, dtype=bool).reshape(len(kinds), design.shape[1]).T
-    coefficients = _fit_masked(design, full, np.ones(len(full), dtype=bool), masks)
-    left = _out_of_fold(design, full, masks, spans)
+    given = design.shape[1] - (0 if extra is None else extra.shape[1])
+    shrunk = np.arange(design.shape[1]) >= given
+    coefficients = _fit_masked(design, full, np.ones(len(full), dtype=bool), masks, shrunk)
+    left = _out_of_fold(design, full, masks, shrunk, spans)
     left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
     level = np.where(_pinned(kinds), 0.0, slow_level(left, left[:0], period_days))
     lags = autoregression(left - level, period_days)
@@ -207,8 +213,24 @@ def learn(
     if season == YEAR:
         again = np.where(_pinned(kinds), 0.0, recurring(full_days, left, period_days))
     return Reference(
-        tuple(kinds), period_days, last, season, known, coefficients, lags, usual, again, left[-_TAIL // period_days :]
+        tuple(kinds),
+        period_days,
+        last,
+        season,
+        known,
+        coefficients,
+        lags,
+        usual,
+        again,
+        left[-_TAIL // period_days :],
+        _answered(design[:, given:], full) | ~masks[given:],
     )
+
+
+def _answered(regressors: Floats, values: Floats) -> NDArray[np.bool_]:
+    """Whether each stream has a value where a regressor is not zero, shape ``(r, m)``."""
+    met: NDArray[np.bool_] = (regressors != 0).T.astype(np.float64) @ np.isfinite(values).astype(np.float64) > 0
+    return met
 
 
 def season_of(span_days: int, period_days: int) -> str:
@@ -251,7 +273,13 @@ def _used(kind: str, columns: int, season: str, period_days: int) -> NDArray[np.
     return used
 
 
-def _out_of_fold(design: Floats, values: Floats, masks: NDArray[np.bool_], spans: NDArray[np.int64]) -> Floats:
+def _out_of_fold(
+    design: Floats,
+    values: Floats,
+    masks: NDArray[np.bool_],
+    shrunk: NDArray[np.bool_],
+    spans: NDArray[np.int64],
+) -> Floats:
     """What a season that was fitted without them leaves of each block of a stream's own past."""
     left = np.full_like(values, np.nan)
     for start, stop in np.unique(spans, axis=0).tolist():
@@ -260,15 +288,23 @@ def _out_of_fold(design: Floats, values: Floats, masks: NDArray[np.bool_], spans
             continue
         own, part = values[start:stop, members], design[start:stop]
         for block in blocks(stop - start):
-            fitted = _fit_masked(part, own, ~block, masks[:, members])
+            fitted = _fit_masked(part, own, ~block, masks[:, members], shrunk)
             left[np.ix_(start + np.flatnonzero(block), members)] = own[block] - part[block] @ fitted
     return left
 
 
-def _fit_masked(design: Floats, values: Floats, rows: NDArray[np.bool_], masks: NDArray[np.bool_]) -> Floats:
+def _fit_masked(
+    design: Floats,
+    values: Floats,
+    rows: NDArray[np.bool_],
+    masks: NDArray[np.bool_],
+    shrunk: NDArray[np.bool_],
+) -> Floats:
     """Coefficients where each stream uses its own columns; the others are zero."""
     result = np.zeros(masks.shape)
     for pattern in np.unique(masks, axis=1).T:
         members = np.flatnonzero((masks == pattern[:, None]).all(axis=0))
-        result[np.ix_(np.flatnonzero(pattern), members)] = fit(design[:, pattern], values[:, members], rows)
+        result[np.ix_(np.flatnonzero(pattern), members)] = fit(
+            design[:, pattern], values[:, members], rows, shrunk[pattern]
+        )
     return result

@@ -62,10 +62,18 @@ def season_columns(days: Days, season: str, *, period_days: int, regressors: Flo
     return design if regressors is None else np.concatenate([design, regressors], axis=1)
 
 
-def fit(design: Floats, values: Floats, rows: NDArray[np.bool_]) -> Floats:
+def fit(design: Floats, values: Floats, rows: NDArray[np.bool_], shrunk: NDArray[np.bool_]) -> Floats:
     """Coefficients by least squares, shape ``(k, m)``, each stream from the rows where it is known.
 
     A direction that the rows do not determine gets the coefficient of least length.
+
+    Args:
+        design: shape ``(p, k)``.
+        values: shape ``(p, m)``, NaN where unknown.
+        rows: those that are fitted to, shape ``(p,)``.
+        shrunk: the columns, shape ``(k,)``, whose coefficients are drawn to zero as by one observation there (ridge
+            regression, Hoerl and Kennard 1970): what is seen two or three times is believed by two thirds or three
+            quarters.
     """
     known = np.isfinite(values) & rows[:, None]
     coefficients = np.zeros((design.shape[1], values.shape[1]))
@@ -75,7 +83,8 @@ def fit(design: Floats, values: Floats, rows: NDArray[np.bool_]) -> Floats:
     for place in range(patterns.shape[1]):
         use, members = patterns[:, place], np.flatnonzero(group.ravel() == place)
         if use.any():
-            inverse = np.linalg.pinv(design[use], rcond=1e-8)
+            extra = np.eye(design.shape[1])[shrunk]
+            inverse = np.linalg.pinv(np.concatenate([design[use], extra]), rcond=1e-8)[:, : int(use.sum())]
             coefficients[:, members] = inverse @ values[np.ix_(use, members)]
     return coefficients
 
