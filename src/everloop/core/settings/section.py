@@ -26,3 +26,5 @@ def key(default: Any = ..., *, help: str, unit: str = "", **constraints: Any) ->
 
 class Section(BaseModel):
     """A table of the file: frozen, and no key that is not defined here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
