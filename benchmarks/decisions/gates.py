@@ -257,7 +257,8 @@ def _errors(rng: np.random.Generator, world: World) -> Floats:
     common = rng.normal(size=(_FOLDS, 1, _HORIZON))
     size = np.exp(rng.normal(0, world.heavy, (_FOLDS, 1, _HORIZON)))
     rest = (0.5 - world.common / 2) ** 0.5
-    return size * (world.common**0.5 * common + rest * np.repeat(store, world.items, axis=1) + rest * own)
+    found: Floats = size * (world.common**0.5 * common + rest * np.repeat(store, world.items, axis=1) + rest * own)
+    return found
 
 
 @cache
