@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 import optuna
 import pytest
 
-from everloop.core.errors import ConflictError, ModelError
+from everloop.core.errors import ConflictError, ModelError, UnavailableError
 from everloop.core.project import Project
 from everloop.experiment.study import Ended, Live, Study, StudyPlan, held_study
+from everloop.experiment.study_storage import _prepare
 from everloop.experiment.tuning import Budget, Searched, search
 from everloop.models.search import Choice, Real, Whole
 from shop import project_in
@@ -224,6 +227,26 @@ def test_what_died_is_asked_for_anew_whatever_would_be_drawn_next(make_project: 
         storage.engine.dispose()
     assert [each.state.name for each in trials[2:]] == ["FAIL", "WAITING"]
     assert trials[3].system_attrs["fixed_params"] == died
+
+
+def test_a_reader_of_the_file_hinders_nothing_and_a_file_that_is_no_database_is_told(
+    make_project: Callable[..., Project],
+) -> None:
+    project = make_project()
+    project.home.mkdir()
+    path = project.home / "tuning.db"
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("CREATE TABLE mine (x)")
+        reader.execute("INSERT INTO mine VALUES (1)")
+        reader.commit()
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM mine").fetchall()
+        _prepare(path)
+        reader.execute("SELECT * FROM mine").fetchall()
+    path.write_bytes(b"no database" * 500)
+    with pytest.raises(UnavailableError) as caught, held_study(project, PLAN):
+        pass
+    assert (caught.value.code, caught.value.path) == ("tune_store", str(path))
 
 
 def test_a_study_lies_in_the_stores_own_database_where_that_is_postgresql(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,7 @@ def opened_study(project: Project, name: str, pruner: optuna.pruners.BasePruner)
         study = optuna.create_study(
             study_name=name, storage=storage, pruner=pruner, direction="minimize", load_if_exists=True
         )
-    except (SQLAlchemyError, RuntimeError) as error:
+    except (SQLAlchemyError, sqlite3.Error, RuntimeError) as error:
         raise UnavailableError(
             "tune_store",
             f"the studies cannot be opened: {error}",
@@ -71,8 +71,8 @@ def opened_study(project: Project, name: str, pruner: optuna.pruners.BasePruner)
 
 
 def _prepare(path: Path) -> None:
-    """Let the file be written ahead, which it remembers."""
-    with closing(sqlite3.connect(path, timeout=30)) as connection:
+    """Let the file be written ahead, which it remembers; where somebody reads it just now, a later call does so."""
+    with closing(sqlite3.connect(path, timeout=1)) as connection, suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA journal_mode = WAL")
 
 
