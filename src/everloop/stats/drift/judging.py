@@ -155,11 +155,11 @@ def watch(
         extra = np.nan_to_num(grid(days, regressors, start, last, reference.period_days)[1])
     season = reference.columns(all_days, extra) @ reference.coefficients + reference.recurring_at(all_days)
     left = seen - season
+    if extra is not None:
+        # nobody knows what such a day does to a stream that never had a value on one, and the next build on none of it
+        left[(extra != 0).astype(np.float64) @ (~reference.answered).astype(np.float64) > 0] = np.nan
     level = np.where(reference.is_pinned, 0.0, slow_level(left, reference.tail, reference.period_days))
     counts = np.isfinite(left) & ~reference.too_little
-    if extra is not None:
-        # what such a day does to a stream that never had a value on one, nobody knows
-        counts &= (extra != 0).astype(np.float64) @ (~reference.answered).astype(np.float64) == 0
     if since is not None:
         level, counts = _renewed(reference, left, level, counts, all_days > since)
     earlier = slow_level(reference.tail, reference.tail[:0], reference.period_days)
