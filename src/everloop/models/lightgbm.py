@@ -8,48 +8,33 @@ forecasting go through its C library alone (:mod:`everloop.models.booster`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError, nearest
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.blocks import Block
-from everloop.models.booster import Booster
-from everloop.models.boosting import TreeOptions, predict, train_boosters
-from everloop.models.closing import is_closed
+from everloop.models.boosting import TreeOptions, train_boosters
 from everloop.models.explaining import Predictor
 from everloop.models.feature_spec import FeatureSpec
-from everloop.models.features import Features, Rows, features_of
+from everloop.models.features import Rows
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
-from everloop.models.intervals import ErrorPools, PastErrors, error_unit, no_errors
+from everloop.models.intervals import ErrorPools, no_errors
 from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
 from everloop.models.search import Range, Real, Whole
 from everloop.models.state import load_head, load_panel, save_head, save_panel
+from everloop.models.trees import Trees
 
 __all__ = ["LightGBMForecaster"]
 
 _OBJECTIVES = ("auto", "tweedie", "regression")
 _LEAST_HORIZONS = 20
 _YEAR_US = 365.25 * 86_400 * 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    """What a fit learns and an update keeps."""
-
-    spec: FeatureSpec
-    scales: Scales
-    objective: str
-    horizon: int
-    rows: int
-    boosters: tuple[Predictor, ...]
-    errors: ErrorPools
 
 
 class LightGBMForecaster:
@@ -94,7 +79,7 @@ class LightGBMForecaster:
         *,
         leaves: int = 63,
         leaf_rows: int = 100,
-        max_rows: int = 1_500_000,
+        max_rows: int = 1_000_000,
         histories: Sequence[float] = (1.5, 3.0),
         objective: str = "auto",
         variance_power: float = 1.3,
@@ -141,10 +126,10 @@ class LightGBMForecaster:
         seed = derive_seed(context.seed, "lightgbm")
         past = no_errors()
         if earlier:
-            judge = _Learned(spec, scales, objective, context.horizon, 0, earlier, _pools(past, 1, lowest, 0))
-            past = _errors_of(judge, panel, span or 0)
-        errors = _pools(past, context.horizon, lowest, seed)
-        self.learned_ = _Learned(spec, scales, objective, context.horizon, n_rows, boosters, errors)
+            none = ErrorPools.collect(past, horizon=1, lowest=lowest)
+            past = Trees(spec, scales, objective, 0, earlier, none).errors_of(panel, span or 0)
+        errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
+        self.learned_ = Trees(spec, scales, objective, n_rows, boosters, errors)
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -152,7 +137,7 @@ class LightGBMForecaster:
     @property
     def horizon_(self) -> int:
         """The longest horizon that may be asked."""
-        return self.learned_.horizon
+        return self.learned_.spec.horizon
 
     def update(self, panel: Panel) -> Self:
         """A copy that forecasts from the panel's newest rows with the same trees."""
@@ -173,9 +158,8 @@ class LightGBMForecaster:
             block = Block.cut(
                 panel, learned.spec, series[part], columns=learned.spec.memory, steps=horizon, future=future
             )
-            features = _features(learned, block, Rows.ahead(len(part), learned.spec.memory, horizon))
-            mean[part] = predict(learned.boosters, learned.objective, features).reshape(-1, horizon)
-            spread[part] = _unit(learned, features, mean[part].ravel()).reshape(-1, horizon)
+            found, unit = learned.predict(block, Rows.ahead(len(part), learned.spec.memory, horizon))
+            mean[part], spread[part] = found.reshape(-1, horizon), unit.reshape(-1, horizon)
             filled |= set(block.filled)
         notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
         mean = np.maximum(mean, learned.errors.lowest)
@@ -214,39 +198,17 @@ class LightGBMForecaster:
 
     def save(self, folder: Path) -> None:
         """Write trees, tail and past errors."""
-        learned = self.learned_
-        head = {
-            "parameters": self.parameters(),
-            "spec": learned.spec.to_json(),
-            "scales": asdict(learned.scales),
-            "objective": learned.objective,
-            "horizon": learned.horizon,
-            "rows": learned.rows,
-            "boosters": len(learned.boosters),
-        }
-        save_head(folder, head)
-        for number, booster in enumerate(learned.boosters, start=1):
-            (folder / booster_file(number)).write_text(booster.text, encoding="utf-8", newline="\n")
+        save_head(folder, {"parameters": self.parameters(), **self.learned_.head()})
+        self.learned_.save(folder)
         save_panel(folder, self.panel_)
-        learned.errors.save(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what :meth:`save` wrote; LightGBM's Python package is not imported."""
         head = load_head(folder)
         model = cls(**head["parameters"])
-        spec = FeatureSpec.from_json(head["spec"])
-        boosters = tuple(Booster(_text_of(folder / booster_file(1 + each))) for each in range(head.get("boosters", 1)))
-        model.learned_ = _Learned(
-            spec,
-            Scales(**head["scales"]),
-            head["objective"],
-            head["horizon"],
-            head["rows"],
-            boosters,
-            ErrorPools.load(folder),
-        )
-        model.memory = spec.memory
+        model.learned_ = Trees.load(head, folder)
+        model.memory = model.learned_.spec.memory
         model.panel_ = load_panel(folder)
         return model
 
@@ -254,7 +216,10 @@ class LightGBMForecaster:
         """How many periods back each set of trees looks at least; one set where all rows can be learnt from."""
         if not self.histories or min(self.histories) <= 0:
             raise ModelError(
-                "histories", "histories holds no years", hint="such as [1.5, 3]", path="train.options.lightgbm.histories"
+                "histories",
+                "histories holds no years",
+                hint="such as [1.5, 3]",
+                path="train.options.lightgbm.histories",
             )
         n_rows = int((~np.isnan(panel.y)).sum())
         years = [max(self.histories)] if n_rows <= self.max_rows else sorted(self.histories)
@@ -283,20 +248,6 @@ class LightGBMForecaster:
         return min(wanted, most) // horizon * horizon
 
 
-def booster_file(number: int) -> str:
-    """The file of the first, second, ... set of trees below a model's folder."""
-    return "booster.txt" if number == 1 else f"booster-{number}.txt"
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            "model_files", f"cannot read {path.name}: {error}", hint="make the release again", path=str(path.parent)
-        ) from error
-
-
 def _chosen(objective: str, panel: Panel) -> str:
     if objective not in _OBJECTIVES:
         raise ModelError("objective", f"{objective!r} is not an objective", hint=nearest(objective, _OBJECTIVES))
@@ -310,38 +261,3 @@ def _chosen(objective: str, panel: Panel) -> str:
 
 def _has_negative(panel: Panel) -> bool:
     return bool((panel.y < 0).any())
-
-
-def _features(learned: _Learned, block: Block, rows: Rows) -> Features:
-    return features_of(learned.spec, block, rows, least=learned.scales.least, unseen=learned.scales.unseen)
-
-
-def _unit(learned: _Learned, features: Features, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    return error_unit(mean, features.scale, np.nan_to_num(features.deviation), learned.errors.lowest)
-
-
-def _pools(past: PastErrors, horizon: int, lowest: float, seed: int) -> ErrorPools:
-    return ErrorPools.collect(past, horizon=horizon, lowest=lowest, seed=seed)
-
-
-def _errors_of(judge: _Learned, panel: Panel, span: int) -> PastErrors:
-    """The errors of forecasts from each origin, a horizon apart, in the last ``span`` periods."""
-    columns = judge.spec.memory + span
-    origins = np.arange(judge.spec.memory - 1, columns - 1, judge.horizon)
-    steps = np.arange(1, judge.horizon + 1)
-    origin, step = (each.ravel() for each in np.meshgrid(origins, steps, indexing="ij"))
-    is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
-    origin, step = origin[is_open], step[is_open]
-    parts: list[tuple[NDArray[Any], ...]] = []
-    for series in blocks(panel.n_series, columns):
-        block = Block.cut(panel, judge.spec, series, columns=columns)
-        rows = Rows(
-            np.repeat(series - series[0], len(origin)), np.tile(origin, len(series)), np.tile(step, len(series))
-        )
-        has_truth = ~np.isnan(block.y[rows.series, rows.origin + rows.step])
-        rows = Rows(rows.series[has_truth], rows.origin[has_truth], rows.step[has_truth])
-        features = _features(judge, block, rows)
-        mean = predict(judge.boosters, judge.objective, features)
-        truth = block.y[rows.series, rows.origin + rows.step]
-        parts.append((truth, mean, _unit(judge, features, mean), rows.step))
-    return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
