@@ -22,6 +22,13 @@ def searched(values: np.ndarray, row: int, columns: range) -> tuple[float, float
     return np.nan, np.nan
 
 
+def often(panel: Panel) -> Panel:
+    """The panel with events on every fifth day, of two kinds in turn."""
+    index = panel.index_of_rows()
+    event = np.where(index % 5 == 0, index // 5 % 2, np.nan).astype(np.float32)
+    return replace(panel, known={**panel.known, "event": event})
+
+
 def test_events_are_found_as_a_search_finds_them() -> None:
     random = np.random.default_rng(1)
     values = np.where(random.random((3, 60)) < 0.1, random.integers(0, 4, (3, 60)), np.nan).astype(np.float32)
@@ -46,15 +53,15 @@ def test_a_switch_tells_when_it_was_and_will_be_thrown() -> None:
     np.testing.assert_array_equal(since, np.array([np.nan, np.nan, 0, 1, 2, 0, 1, 2], dtype=np.float32))
 
 
-def test_only_sparse_texts_that_no_other_tells_have_neighbours() -> None:
-    panel = example_panels()["daily shop"]
+def test_only_sparse_texts_that_come_often_have_neighbours() -> None:
+    panel = often(example_panels()["daily shop"])
     event = panel.known["event"]
-    kind = np.where(np.isnan(event), np.nan, np.float32(0))
+    once = np.where(panel.index_of_rows() == panel.cutoff - 20, np.float32(0), np.float32(np.nan))
     daily = np.zeros_like(event)
     wider = replace(
         panel,
-        known={**panel.known, "kind": kind, "daily": daily, "on": (event == 1).astype(np.float32)},
-        categories={**panel.categories, "kind": ("any",), "daily": ("x",)},
+        known={**panel.known, "once": once, "daily": daily, "on": (event == 1).astype(np.float32)},
+        categories={**panel.categories, "once": ("any",), "daily": ("x",)},
     )
     assert event_columns(wider) == ("event",)
     assert flag_columns(wider) == ("on",)
@@ -62,7 +69,7 @@ def test_only_sparse_texts_that_no_other_tells_have_neighbours() -> None:
 
 
 def test_what_lies_beyond_the_horizon_does_not_enter() -> None:
-    panel = example_panels()["daily shop"]
+    panel = often(example_panels()["daily shop"])
     horizon = 14
     spec = FeatureSpec.of(panel, horizon)
     assert spec.events == ("event",)
@@ -87,8 +94,9 @@ def test_what_lies_beyond_the_horizon_does_not_enter() -> None:
 
 
 def test_a_shorter_question_has_the_same_answer() -> None:
-    panel = example_panels()["daily shop"]
+    panel = often(example_panels()["daily shop"])
     spec = FeatureSpec.of(panel, 14)
+    assert spec.events == ("event",)
     everyone = np.arange(panel.n_series)
 
     def features(steps: int) -> np.ndarray:

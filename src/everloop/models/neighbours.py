@@ -18,22 +18,31 @@ REACH = 7
 """How many periods before and after a target its neighbours are looked for."""
 
 _MOST_FILLED = 0.5
+_LEAST_DAYS = 10
+"""Texts of a column are seen on so many days each, on average, or their neighbourhoods are not learnt."""
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 
 def event_columns(panel: Panel) -> tuple[str, ...]:
-    """Known-ahead columns of texts that are mostly empty, without those that another one determines."""
-    names = sorted(
-        name
-        for name in set(panel.known) & set(panel.categories)
-        if np.mean(~np.isnan(panel.known[name])) <= _MOST_FILLED and not np.isnan(panel.known[name]).all()
-    )
-    kept: list[str] = []
-    for name in sorted(names, key=lambda each: -len(panel.categories[each])):
-        if not any(_determines(panel.known[other], panel.known[name]) for other in kept):
-            kept.append(name)
-    return tuple(sorted(kept))
+    """Known-ahead columns of texts that are mostly empty, and whose texts come often enough to be learnt from.
+
+    A feast of which the history holds one or two explains whatever else happened in those weeks: where the last day
+    of one feast was once the eve of another, it was taken for the cause of the shops being closed. The kinds of
+    feasts are seen often enough, their names are not.
+    """
+    index = panel.cutoff - panel.index_of_rows()
+    found = []
+    for name in sorted(set(panel.known) & set(panel.categories)):
+        values = panel.known[name]
+        is_event = ~np.isnan(values)
+        if not is_event.any() or np.mean(is_event) > _MOST_FILLED:
+            continue
+        codes = len(panel.categories[name])
+        days = np.bincount(index[is_event] * codes + values[is_event].astype(np.int64)) > 0
+        if days.sum() >= _LEAST_DAYS * codes:
+            found.append(name)
+    return tuple(found)
 
 
 def flag_columns(panel: Panel) -> tuple[str, ...]:
@@ -45,13 +54,6 @@ def flag_columns(panel: Panel) -> tuple[str, ...]:
         if is_one.any() and not is_one.all() and bool((is_one | (values == 0) | np.isnan(values)).all()):
             found.append(name)
     return tuple(found)
-
-
-def _determines(one: Floats, other: Floats) -> bool:
-    """Whether each value of one column goes with a single value of the other."""
-    left, right = (np.where(np.isnan(values), -1, values).astype(np.int64) + 1 for values in (one, other))
-    pairs = np.unique(left * (int(right.max()) + 1) + right)
-    return len(pairs) == len(np.unique(left))
 
 
 def nearest_events(values: Floats, series: Ints, target: Ints, last: Ints) -> list[Floats]:

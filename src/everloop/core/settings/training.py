@@ -27,7 +27,7 @@ class TrainSettings(Section):
     """What is tried."""
 
     candidates: list[str] = key(
-        ["seasonal_naive", "ets", "lightgbm"],
+        ["seasonal_naive", "statistical", "lightgbm"],
         help="The forecasters to try: built-in names, or 'module:Class' for your own.",
         min_length=1,
     )
