@@ -111,7 +111,7 @@ def test_from_training_to_rollback(shell: Shell) -> None:
 def test_no_candidate_that_passes_is_status_six_and_the_runs_stay(shell: Shell) -> None:
     status, out, err = shell("train", "--set", "validate.gates.min_skill=0.99")
     assert status == 6
-    assert "no: beats_baseline" in out
+    assert "failed: beats_baseline" in out
     assert "gates_failed" in err
     assert shell.json("release") == []
     assert all(run["gates"].startswith("failed: beats_baseline") for run in shell.json("compare"))

@@ -23,13 +23,13 @@ def panel(request: pytest.FixtureRequest) -> Panel:
 
 
 def ahead(panel: Panel, columns: int, spec: FeatureSpec | None = None) -> Features:
-    spec = spec or FeatureSpec.of(panel, HORIZON)
+    spec = spec or FeatureSpec.of(panel, HORIZON, neighbours=True)
     block = Block.cut(panel, spec, np.arange(panel.n_series), columns=columns, steps=HORIZON)
     return features_of(spec, block, Rows.ahead(panel.n_series, columns, HORIZON), least=0.1, unseen=1.0)
 
 
 def test_a_tail_gives_the_same_bits_as_the_whole_panel(panel: Panel) -> None:
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     whole = ahead(panel, int(panel.lengths.max()))
     for columns in (spec.memory, spec.memory + 1, 3 * spec.memory):
         tail = ahead(panel.tail(spec.memory), columns)
@@ -38,14 +38,14 @@ def test_a_tail_gives_the_same_bits_as_the_whole_panel(panel: Panel) -> None:
 
 
 def test_a_shorter_memory_would_not_do(panel: Panel) -> None:
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     assert panel.lengths.max() >= spec.windows[-2]
     needed = min(spec.memory, int(panel.lengths.max()))
     assert ahead(panel.tail(needed - 1), spec.memory).matrix.tobytes() != ahead(panel, spec.memory).matrix.tobytes()
 
 
 def test_a_training_row_equals_the_forecast_row_of_its_origin(panel: Panel) -> None:
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     columns = int(panel.lengths.max())
     block = Block.cut(panel, spec, np.arange(panel.n_series), columns=columns)
     for back in (14, 20):
@@ -62,7 +62,7 @@ def test_a_training_row_equals_the_forecast_row_of_its_origin(panel: Panel) -> N
 
 def test_nothing_after_the_origin_enters_but_what_is_known_ahead() -> None:
     panel = example_panels()["daily shop"]
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     columns = int(panel.lengths.max())
     origin, step = columns - 30, 5
     rows = Rows(np.arange(panel.n_series), np.full(panel.n_series, origin), np.full(panel.n_series, step))
@@ -83,7 +83,7 @@ def test_nothing_after_the_origin_enters_but_what_is_known_ahead() -> None:
 
 
 def test_names_and_columns_agree(panel: Panel) -> None:
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     assert len(set(spec.names)) == len(spec.names) == ahead(panel, spec.memory).matrix.shape[1]
     assert FeatureSpec.from_json(spec.to_json()) == spec
     found = ahead(panel, spec.memory)
@@ -115,7 +115,7 @@ def test_windows_and_lags_equal_mlforecasts() -> None:
         np.arange(n + 1) * periods,
         y.ravel(),
     )
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     frame = pandas.DataFrame(
         {
             "unique_id": np.repeat([key[0] for key in panel.keys], periods),
@@ -155,7 +155,7 @@ def test_windows_and_lags_equal_mlforecasts() -> None:
 
 def test_missing_values_ahead_become_the_last_known_one() -> None:
     panel = example_panels()["daily shop"]
-    spec = FeatureSpec.of(panel, HORIZON)
+    spec = FeatureSpec.of(panel, HORIZON, neighbours=True)
     series = np.array([1])
     last = panel.known["price"][panel.offsets[2] - 1]
     future = {"price": np.full((1, 40), np.nan, dtype=np.float32)}

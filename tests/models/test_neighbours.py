@@ -71,7 +71,7 @@ def test_only_sparse_texts_that_come_often_have_neighbours() -> None:
 def test_what_lies_beyond_the_horizon_does_not_enter() -> None:
     panel = often(example_panels()["daily shop"])
     horizon = 14
-    spec = FeatureSpec.of(panel, horizon)
+    spec = FeatureSpec.of(panel, horizon, neighbours=True)
     assert spec.events == ("event",)
     columns = int(panel.lengths.max())
     origin = columns - 40
@@ -95,7 +95,7 @@ def test_what_lies_beyond_the_horizon_does_not_enter() -> None:
 
 def test_a_shorter_question_has_the_same_answer() -> None:
     panel = often(example_panels()["daily shop"])
-    spec = FeatureSpec.of(panel, 14)
+    spec = FeatureSpec.of(panel, 14, neighbours=True)
     assert spec.events == ("event",)
     everyone = np.arange(panel.n_series)
 

@@ -56,12 +56,13 @@ class FeatureSpec:
     horizon: int = 1
 
     @classmethod
-    def of(cls, panel: Panel, horizon: int = 1) -> FeatureSpec:
+    def of(cls, panel: Panel, horizon: int = 1, *, neighbours: bool = False) -> FeatureSpec:
         """The features that a panel's frequency and columns give.
 
         Args:
             panel: the series.
             horizon: the longest step that will be asked.
+            neighbours: whether events and switches near a target are features too.
         """
         frequency = panel.frequency
         season = frequency.season
@@ -77,8 +78,8 @@ class FeatureSpec:
             static_codes=tuple(name for name in sorted(set(panel.static) & coded) if _describes(panel, name)),
             calendar=_calendar_parts(frequency),
             keys=_shared_keys(panel),
-            events=event_columns(panel),
-            flags=flag_columns(panel),
+            events=event_columns(panel) if neighbours else (),
+            flags=flag_columns(panel) if neighbours else (),
             horizon=horizon,
         )
 

@@ -26,7 +26,7 @@ from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
 from everloop.models.intervals import ErrorPools, no_errors
 from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
-from everloop.models.search import Range, Real, Whole
+from everloop.models.search import Choice, Range, Real, Whole
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 from everloop.models.trees import Trees
 
@@ -52,6 +52,8 @@ class LightGBMForecaster:
         histories: years that a set of trees looks back at least, one set for each, where ``max_rows`` does not hold
             all rows of so long a time: it then learns from a random share of them. Where all rows fit, one set of
             trees learns from all of them.
+        neighbours: whether events and promotions within a week of a target are features. They pay where events
+            come often; where a history holds each only a few times, they explain what they did not cause.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
         variance_power: of the Tweedie objective, between 1 (as Poisson's) and 2 (as the gamma distribution's).
         windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
@@ -70,6 +72,7 @@ class LightGBMForecaster:
             "leaf_rows": Whole(20, 500, log=True),
             "max_rows": Whole(200_000, 4_000_000, log=True),
             "variance_power": Real(1.05, 1.7),
+            "neighbours": Choice((False, True)),
         }
 
     def __init__(
@@ -81,6 +84,7 @@ class LightGBMForecaster:
         leaf_rows: int = 100,
         max_rows: int = 1_000_000,
         histories: Sequence[float] = (1.5, 3.0),
+        neighbours: bool = False,
         objective: str = "auto",
         variance_power: float = 1.3,
         windows: int = 3,
@@ -92,6 +96,7 @@ class LightGBMForecaster:
         self.leaf_rows = leaf_rows
         self.max_rows = max_rows
         self.histories = histories
+        self.neighbours = neighbours
         self.objective = objective
         self.variance_power = variance_power
         self.windows = windows
@@ -105,7 +110,7 @@ class LightGBMForecaster:
                 empty.
         """
         objective = _chosen(self.objective, panel)
-        spec = FeatureSpec.of(panel, context.horizon)
+        spec = FeatureSpec.of(panel, context.horizon, neighbours=self.neighbours)
         scales = Scales.of(spec, panel)
         span: int | None = None
         n_rows, members = 0, []
@@ -171,7 +176,8 @@ class LightGBMForecaster:
 
     def parameters(self) -> dict[str, Any]:
         """The constructor's parameters."""
-        names = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "objective", "variance_power", "windows")
+        numbers = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "variance_power", "windows")
+        names = (*numbers, "neighbours", "objective")
         lists = {"histories": list(self.histories), "without": list(self.without)}
         return {**{name: getattr(self, name) for name in names}, **lists}
 
