@@ -159,3 +159,16 @@ def test_a_changed_bundle_is_refused(shell: Shell) -> None:
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name, "--help"]) == 0
     assert f"Example: everloop {name}" in capsys.readouterr().out
+
+
+def test_sums_of_series_can_rank(shell: Shell) -> None:
+    asked = ["--set", "validate.metric=wrmsse", "--set", 'validate.sums=[[], ["store"]]']
+    status, out, err = shell("backtest", "lightgbm", *asked)
+    assert status == 0, err
+    assert "WRMSSE" in out
+    status, _, err = shell("backtest", "lightgbm", "--set", "validate.metric=wrmsse")
+    assert status == 2
+    assert "validate.sums" in err
+    status, _, err = shell("backtest", "lightgbm", *asked, "--set", "validate.worth=prize")
+    assert status == 2
+    assert "wrmsse_worth" in err

@@ -8,7 +8,7 @@ import pytest
 
 from everloop.core.errors import UsageError
 from everloop.data.panel import Panel
-from everloop.validate.hierarchy import wrmsse
+from everloop.validate.hierarchy import Sums, wrmsse
 
 LEVELS = [[], ["store"], ["dept"], ["store", "dept"], ["store", "item"]]
 
@@ -67,3 +67,21 @@ def test_an_unknown_column_and_a_wrong_shape_are_refused(make_panel: Callable[..
         wrmsse(panel, actual, actual, weights=np.ones(panel.n_series), levels=[["stroe"]])
     with pytest.raises(UsageError, match="do not fit"):
         wrmsse(panel, actual[1:], actual, weights=np.ones(panel.n_series), levels=[[]])
+
+
+def test_series_weigh_by_their_last_sales_times_their_price(make_panel: Callable[..., Panel]) -> None:
+    panel = make_panel()
+    rng = np.random.default_rng(6)
+    actual, forecast = rng.poisson(5.0, (2, panel.n_series, 14)).astype(float)
+    price = rng.uniform(1, 9, len(panel.y)).astype(np.float32)
+    panel = replace(panel, known={**panel.known, "price": price})
+    levels = tuple(map(tuple, LEVELS))
+    units = np.nan_to_num(panel.last(14).astype(float))
+    worth = units * np.nan_to_num(replace(panel, y=price).last(14).astype(float))
+    found = Sums(levels, "price").error(panel, actual, forecast)
+    assert found.value == pytest.approx(slow_wrmsse(panel, actual, forecast, worth.sum(axis=1)))
+    found = Sums(levels).error(panel, actual, forecast)
+    assert found.value == pytest.approx(slow_wrmsse(panel, actual, forecast, units.sum(axis=1)))
+    with pytest.raises(UsageError) as caught:
+        Sums(levels, "prize").error(panel, actual, forecast)
+    assert "'price'" in caught.value.hint

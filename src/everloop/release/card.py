@@ -18,6 +18,7 @@ _NAMES = {
     "mase": "MASE: error / seasonal step of the past",
     "rmsse": "RMSSE: root squared error / squared step of the past",
     "pinball": "pinball loss / sum of actuals",
+    "wrmsse": "WRMSSE: root squared errors of sums of series / their squared steps, by worth",
 }
 
 

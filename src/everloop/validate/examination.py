@@ -21,6 +21,7 @@ from everloop.validate.gates.behaviour import keeps_laws, no_leaking_columns
 from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters
 from everloop.validate.gates.result import GateResult, blocking, waived
+from everloop.validate.hierarchy import Sums
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def backtest_candidate(
         name=candidate,
         progress=progress,
     )
-    scores = score_backtest(backtest, panel, slices=project.settings.validation.slices)
+    settings = project.settings
+    scores = score_backtest(backtest, panel, slices=settings.validation.slices, sums=Sums.of(settings))
     return Reference(candidate, unfitted.parameters(), backtest, scores)
 
 

@@ -30,6 +30,7 @@ from everloop.models.forecaster import Forecaster, ForecastRequest
 from everloop.models.groups import groups_of
 from everloop.validate.backtest import Backtest, BacktestPlan, Fold, run_backtest
 from everloop.validate.gates.pairing import Clusters, Estimate, saving
+from everloop.validate.hierarchy import Sums
 from everloop.validate.scores import score_backtest
 
 __all__ = ["Explanation", "GroupWorth", "explain"]
@@ -202,7 +203,9 @@ class _Compare:
     alpha: float
 
     def value(self, backtest: Backtest) -> float | None:
-        measure = score_backtest(backtest, self.panel).overall.get(self.project.settings.validation.metric)
+        settings = self.project.settings
+        scores = score_backtest(backtest, self.panel, sums=Sums.of(settings))
+        measure = scores.overall.get(settings.validation.metric)
         return None if measure is None else measure.value
 
     def saved(self, lacking: Backtest) -> Estimate | None:

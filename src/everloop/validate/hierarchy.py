@@ -7,15 +7,16 @@ Assimakopoulos, "M5 accuracy competition", International Journal of Forecasting 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import UsageError, nearest
+from everloop.core.settings.whole import Settings
 from everloop.data.panel import Panel
 
-__all__ = ["WeightedError", "wrmsse"]
+__all__ = ["Sums", "WeightedError", "wrmsse"]
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,50 @@ class WeightedError:
     value: float | None
     by_level: tuple[float | None, ...]
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Which sums of series count, and what each series is worth.
+
+    Attributes:
+        levels: for each level its columns; see :func:`wrmsse`.
+        worth: a known-ahead, observed or static column of numbers that the target is multiplied by; empty for one.
+    """
+
+    levels: tuple[tuple[str, ...], ...]
+    worth: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Sums | None:
+        """What the settings say, ``None`` where no sums are asked."""
+        validation = settings.validation
+        return cls(tuple(map(tuple, validation.sums)), validation.worth) if validation.sums else None
+
+    def error(self, past: Panel, actual: Floats, forecast: Floats) -> WeightedError:
+        """The WRMSSE of forecasts after a panel's cutoff; series weigh by their last periods, as many as are forecast.
+
+        Raises:
+            UsageError: a column is not there.
+        """
+        weights = self._worth(past, actual.shape[1])
+        return wrmsse(past, actual, forecast, weights=weights, levels=self.levels)
+
+    def _worth(self, past: Panel, periods: int) -> Floats:
+        price: NDArray[np.float32] | float = 1.0
+        moving = {name: each for name, each in (past.known | past.observed).items() if name not in past.categories}
+        if self.worth in moving:
+            price = replace(past, y=moving[self.worth]).last(periods)
+        elif self.worth in past.static and self.worth not in past.categories:
+            price = past.static[self.worth][:, None]
+        elif self.worth:
+            raise UsageError(
+                "wrmsse_worth",
+                f"{self.worth!r} is no column of numbers",
+                hint=nearest(self.worth, [*moving, *past.static]),
+                path="validate.worth",
+            )
+        return np.asarray(np.nansum(past.last(periods).astype(np.float64) * price, axis=1))
 
 
 def wrmsse(

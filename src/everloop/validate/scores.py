@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import SettingsError, nearest
 from everloop.data.panel import Panel
-from everloop.validate.backtest import Backtest
+from everloop.validate.backtest import Backtest, Fold
+from everloop.validate.hierarchy import Sums
 from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
 
 __all__ = ["Evaluation", "Scores", "evaluate", "score_backtest", "skill"]
@@ -61,16 +62,18 @@ class Evaluation:
     skill: dict[str, float | None]
 
 
-def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = ()) -> Scores:
+def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = (), sums: Sums | None = None) -> Scores:
     """All metrics of a backtest.
 
     Args:
         backtest: the forecasts beside what happened.
-        panel: the data that it was made on, for the slices' values.
+        panel: the data that it was made on, for the slices' values and the sums' history.
         slices: series or static columns.
+        sums: the sums of series whose weighted error (WRMSSE) is wanted too.
 
     Raises:
         SettingsError: a slice is neither.
+        UsageError: a column of the sums is not there.
     """
     folds = backtest.folds
     cells = metric_cells(
@@ -87,15 +90,34 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
     for column in slices:
         codes, values = slice_values(panel, column)
         by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
+    overall, by_fold = _grouped(cells, None, 1)[0], _grouped(cells, fold_of_row, len(folds))
+    if sums is not None:
+        for measures, fold in zip(by_fold, folds, strict=True):
+            measures["wrmsse"] = _wrmsse(sums, fold, panel)
+        overall["wrmsse"] = _mean_of([measures["wrmsse"] for measures in by_fold])
     return Scores(
-        overall=_grouped(cells, None, 1)[0],
-        by_fold=tuple(_grouped(cells, fold_of_row, len(folds))),
+        overall=overall,
+        by_fold=tuple(by_fold),
         by_step=tuple(
             _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
             for step in range(backtest.plan.horizon)
         ),
         by_slice=by_slice,
     )
+
+
+def _wrmsse(sums: Sums, fold: Fold, panel: Panel) -> Measure:
+    found = sums.error(panel.until(fold.cutoff), fold.actual, fold.mean)
+    n = int(np.isfinite(fold.actual).sum())
+    return Measure(found.value, n, "mean squared one-step differences of the sums", found.reason)
+
+
+def _mean_of(measures: Sequence[Measure]) -> Measure:
+    """The mean of the windows' values, none where one has none."""
+    values = [each.value for each in measures if each.value is not None]
+    reason = next((each.reason for each in measures if each.value is None), "")
+    mean = float(np.mean(values)) if values and not reason else None
+    return Measure(mean, sum(each.n for each in measures), measures[0].denominator, reason)
 
 
 def slice_values(panel: Panel, column: str) -> tuple[NDArray[np.int64], list[str]]:
@@ -134,7 +156,7 @@ def skill(measure: Measure | None, baseline: Measure | None) -> float | None:
 
 def evaluate(scores: Scores, baseline: Scores) -> Evaluation:
     """Set a candidate's scores beside the baseline's."""
-    names = [name for name in ("wape", "mase", "rmsse", "pinball") if name in scores.overall]
+    names = [name for name in ("wape", "mase", "rmsse", "pinball", "wrmsse") if name in scores.overall]
     return Evaluation(
         scores, baseline, {name: skill(scores.overall[name], baseline.overall.get(name)) for name in names}
     )

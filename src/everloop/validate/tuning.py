@@ -22,6 +22,7 @@ from everloop.experiment.tuning import Budget, TrialRuns, search
 from everloop.models.search import Choice, Range, Real, Whole, search_space_of
 from everloop.validate.backtest import BacktestPlan, cutoffs, run_backtest
 from everloop.validate.held_back import HeldBack, check_winner
+from everloop.validate.hierarchy import Sums
 from everloop.validate.scores import score_backtest
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ class WindowJudge:
             fit_context(project, candidate),
             name=candidate,
         )
-        measure = score_backtest(backtest, past).overall.get(metric)
+        measure = score_backtest(backtest, past, sums=Sums.of(project.settings)).overall.get(metric)
         if measure is None or measure.value is None:
             reason = "no such metric" if measure is None else measure.reason
             raise ModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from everloop.core.settings.section import Section, key
 
@@ -82,6 +82,24 @@ class ValidateSettings(Section):
     mode: Literal["refit", "update"] = key(
         "refit", help="At each cutoff: fit anew, or fit at the first cutoff and update with the rows that came since."
     )
-    metric: Literal["wape", "mase", "rmsse", "pinball"] = key("wape", help="The metric that ranks candidates.")
+    metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse"] = key(
+        "wape", help="The metric that ranks candidates; 'wrmsse' needs `validate.sums`."
+    )
+    sums: list[list[str]] = key(
+        [],
+        help="The levels of WRMSSE, each by the series or static columns whose values are summed; [] is the total, all "
+        "series columns are the series themselves.",
+    )
+    worth: str = key(
+        "",
+        help="A column of numbers, such as the price: a series weighs in WRMSSE by its target times this over the last "
+        "horizon; empty means by the target alone.",
+    )
     slices: list[str] = key([], help="Static or series columns by whose values the metrics are also given.")
     gates: GateSettings = Field(default_factory=GateSettings, description="See `validate.gates`.")
+
+    @model_validator(mode="after")
+    def _sums_are_named(self) -> ValidateSettings:
+        if self.metric == "wrmsse" and not self.sums:
+            raise ValueError("validate.metric = 'wrmsse' needs validate.sums, such as [[], ['store_id']]")
+        return self
