@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["HORIZON", "Sales", "load_sales", "rows_of", "write_project", "wrmsse"]
+__all__ = ["HORIZON", "Sales", "load_sales", "row_of", "rows_of", "write_project", "wrmsse"]
 
 HORIZON = 28
 FIRST_DAY = date(2011, 1, 29)
@@ -148,3 +149,21 @@ def wrmsse(sales: Sales, forecast: NDArray[np.floating], days: int) -> tuple[flo
         counts = scale > 0
         by_level.append(float((weight[counts] * np.sqrt(error[counts] / scale[counts])).sum() / weight.sum()))
     return float(np.mean(by_level)), by_level
+
+
+def row_of(
+    what: str, days: int, sales: Sales, found: NDArray[np.floating], seconds: float, gigabytes: float
+) -> dict[str, Any]:
+    """A row of a table: errors of forecasts of shape ``(series, 28)``, their time and memory."""
+    error, by_level = wrmsse(sales, found, days)
+    actual = sales.units[:, days : days + HORIZON]
+    return {
+        "what": what,
+        "days": days,
+        "wrmsse": round(error, 4),
+        "by_level": [round(each, 3) for each in by_level],
+        "wape": round(float(np.abs(found - actual).sum() / actual.sum()), 4),
+        "bias": round(float(found.sum() / actual.sum() - 1), 4),
+        "seconds": round(seconds, 1),
+        "peak_gb": round(gigabytes, 2),
+    }
