@@ -64,7 +64,10 @@ def test_a_worker_whose_calls_hang_for_ever_is_replaced(
 
         def hang(_: int) -> int:
             with running.client() as client:  # a connection of its own, so that any worker may take it
-                return ask(client, 4).status_code
+                try:
+                    return ask(client, 4).status_code
+                except httpx.TransportError:
+                    return 0  # the kernel had given the connection to a worker that was ending
 
         seen: set[int] = set()
 
@@ -75,10 +78,18 @@ def test_a_worker_whose_calls_hang_for_ever_is_replaced(
             return len(now) == 2 and not now & first
 
         until(all_are_new, seconds=60)
-        assert seen <= {200, 503}  # the baseline's answer, or one that the drained worker could not give any more
-        with running.client() as client:
-            # the new ones hung too, a little; their breakers close when they are asked what the model can answer
-            until(lambda: "x-everloop-fallback" not in ask(client, 5).headers)
+        assert seen <= {0, 200, 503}
+        assert 200 in seen  # the baseline's answer; 503 is one that the drained worker could not give any more
+
+        def is_well() -> bool:
+            with running.client() as client:
+                try:
+                    return "x-everloop-fallback" not in ask(client, 5).headers
+                except httpx.TransportError:
+                    return False
+
+        # the new ones hung too, a little; their breakers close when they are asked what the model can answer
+        until(is_well)
         assert "ended with 0; starting another" in running.log.read_text()
 
 
