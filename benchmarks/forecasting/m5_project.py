@@ -152,9 +152,9 @@ def wrmsse(sales: Sales, forecast: NDArray[np.floating], days: int) -> tuple[flo
 
 
 def row_of(
-    what: str, days: int, sales: Sales, found: NDArray[np.floating], seconds: float, gigabytes: float
+    what: str, days: int, sales: Sales, found: NDArray[np.floating], seconds: float, gigabytes: float | None = None
 ) -> dict[str, Any]:
-    """A row of a table: errors of forecasts of shape ``(series, 28)``, their time and memory."""
+    """A row of a table: errors of forecasts of shape ``(series, 28)``, their time, and the memory where it is known."""
     error, by_level = wrmsse(sales, found, days)
     actual = sales.units[:, days : days + HORIZON]
     return {
@@ -165,5 +165,5 @@ def row_of(
         "wape": round(float(np.abs(found - actual).sum() / actual.sum()), 4),
         "bias": round(float(found.sum() / actual.sum() - 1), 4),
         "seconds": round(seconds, 1),
-        "peak_gb": round(gigabytes, 2),
+        **({} if gigabytes is None else {"peak_gb": round(gigabytes, 2)}),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -71,13 +70,13 @@ def _by_window(sales: Sales, project: Path, windows: tuple[int, ...]) -> list[di
         found = np.zeros((len(place), HORIZON))
         is_there = place.is_not_null().to_numpy()
         found[is_there] = mean[place.drop_nulls().to_numpy()]
-        rows.append(row_of("everloop, lightgbm", days, sales, found, seconds, _peak()))
+        rows.append(row_of("everloop, lightgbm", days, sales, found, seconds))
     return rows
 
 
 def _seasonal_naive(sales: Sales, days: int) -> list[dict[str, Any]]:
     last = sales.units[:, days - 7 : days]
-    return [row_of("seasonal naive", days, sales, np.tile(last, HORIZON // 7), 0.0, 0.0)]
+    return [row_of("seasonal naive", days, sales, np.tile(last, HORIZON // 7), 0.0)]
 
 
 def _peer(folder: Path, days: int) -> list[dict[str, Any]]:
@@ -88,10 +87,6 @@ def _peer(folder: Path, days: int) -> list[dict[str, Any]]:
     if done.returncode:
         return [{"what": "mlforecast", "days": days, "failed": done.stderr.strip()[-300:]}]
     return [json.loads(done.stdout.strip().splitlines()[-1])]
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ and food-stamp days; prints one JSON row.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -67,7 +66,6 @@ def main(folder: str, days: int) -> None:
         "wape": round(float(np.abs(forecast - actual).sum() / actual.sum()), 4),
         "bias": round(float(forecast.sum() / actual.sum() - 1), 4),
         "seconds": round(seconds, 1),
-        "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }
     print(json.dumps(row))
 
