@@ -57,8 +57,6 @@ def overview() -> str:
 def _run(arguments: list[str]) -> int:
     # before any library starts OpenMP: threads that wait by spinning take a busy machine's cores from the others
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # pydantic would look through every installed package for plugins of its own, which Everloop has none of
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # typer takes longer to import than a whole --help may last
     import importlib
 

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from everloop.core.errors import NotFoundError, SettingsError, nearest
+from everloop.core.errors import NotFoundError, SettingsError
 from everloop.core.settings.whole import Settings
 
 __all__ = ["SETTINGS_FILE", "Project", "load_project", "parse_settings"]
@@ -148,10 +146,7 @@ def parse_settings(
                 path=text,
             )
         _put(merged, path.strip().split("."), _value(value.strip()), source=f"--set {path}")
-    try:
-        settings = Settings.model_validate(merged)
-    except ValidationError as error:
-        raise _explain(error) from None
+    settings = Settings.model_validate(merged)
     _check_data(settings)
     return settings
 
@@ -162,7 +157,7 @@ def _check_data(settings: Settings) -> None:
         return
     for name in ("source", "series", "time", "target"):
         if not getattr(settings.data, name):
-            text = type(settings.data).model_fields[name].description or ""
+            text = settings.data.model_fields[name].help
             raise SettingsError("settings_missing", f"data.{name} is not set", hint=text, path=f"data.{name}")
 
 
@@ -190,48 +185,3 @@ def _put(tree: dict[str, Any], path: list[str], value: Any, *, source: str) -> N
             )
         node = child
     node[path[-1]] = value
-
-
-def _explain(error: ValidationError) -> SettingsError:
-    """Our own error for pydantic's: unknown keys first, since they are mostly the cause of missing ones."""
-    problems = error.errors()
-    first = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
-    place = [str(part) for part in first["loc"]]
-    path = ".".join(place)
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        return SettingsError(
-            "settings_unknown", f"{path} is not a setting", hint=nearest(place[-1], _keys(place[:-1])), path=path
-        )
-    if first["type"] == "missing":
-        model = _section(place)
-        text = (model.model_fields[place[-1]].description or "") if model and place[-1] in model.model_fields else ""
-        return SettingsError(
-            "settings_missing", f"{path} is not set{more}", hint=text or "see the settings reference", path=path
-        )
-    came = repr(first["input"])
-    message = f"{path}: {first['msg'].removeprefix('Value error, ')}; got {came[:80]}{more}"
-    section = _section(place)
-    field = section.model_fields.get(place[-1]) if section else None
-    unit = (
-        (field.json_schema_extra or {}).get("unit", "") if field and isinstance(field.json_schema_extra, dict) else ""
-    )
-    hint = (field.description or "") + (f" Unit: {unit}." if unit else "") if field else "see the settings reference"
-    return SettingsError("settings_value", message, hint=hint, path=path)
-
-
-def _section(place: Sequence[str]) -> type[BaseModel] | None:
-    """The settings record that the last part of a path belongs to."""
-    model: type[BaseModel] = Settings
-    for name in place[:-1]:
-        by_alias = {field.alias or key: field for key, field in model.model_fields.items()}
-        inner = by_alias[name].annotation if name in by_alias else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return None
-        model = inner
-    return model
-
-
-def _keys(place: Sequence[str]) -> list[str]:
-    model = _section([*place, ""])
-    return [] if model is None else [field.alias or name for name, field in model.model_fields.items()]

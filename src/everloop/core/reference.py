@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
+from everloop.core.settings.section import Key, Section
 from everloop.core.settings.whole import Settings
 
 __all__ = ["SettingKey", "describe_settings", "settings_page", "values_in_force"]
 
 
-_WORDS = {"string": "text", "number": "number", "integer": "integer", "boolean": "true or false", "null": "none"}
+_WORDS: dict[Any, str] = {str: "text", float: "number", int: "integer", bool: "true or false", NoneType: "none"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +26,15 @@ class SettingKey:
     help: str
 
 
-def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> list[SettingKey]:
+def describe_settings(section: type[Section] = Settings, prefix: str = "") -> list[SettingKey]:
     """Every key, in the order of the file."""
     keys: list[SettingKey] = []
-    schema = model.model_json_schema(by_alias=True)
-    for name, field in model.model_fields.items():
-        path = f"{prefix}{field.alias or name}"
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            keys += describe_settings(inner, f"{path}.")
-            continue
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        shape = schema["properties"][field.alias or name]
-        keys.append(
-            SettingKey(path, _type(shape), _default(field), str(extra.get("unit", "")), field.description or "")
-        )
+    for name, key in section.model_fields.items():
+        path = f"{prefix}{key.alias or name}"
+        if key.section is not None:
+            keys += describe_settings(key.section, f"{path}.")
+        else:
+            keys.append(SettingKey(path, _type(section.kinds()[name]), _default(key), key.unit, key.help))
     return keys
 
 
@@ -72,7 +65,7 @@ def settings_page() -> str:
 
 def values_in_force(settings: Settings) -> dict[str, Any]:
     """The value of every key, by path."""
-    tree = settings.model_dump(mode="json", by_alias=True)
+    tree = settings.model_dump()
     values: dict[str, Any] = {}
     for key in describe_settings():
         node: Any = tree
@@ -82,28 +75,26 @@ def values_in_force(settings: Settings) -> dict[str, Any]:
     return values
 
 
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
+def _default(key: Key) -> str:
+    if key.is_required:
         return ""
-    value = field.get_default(call_default_factory=True)
+    value = key.default
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
 
 
-def _type(shape: dict[str, Any]) -> str:
-    """A JSON schema in a few words."""
-    if "enum" in shape:
-        return " \\| ".join(f'"{value}"' for value in shape["enum"]).replace("\\|", "|")
-    if "const" in shape:
-        return f'"{shape["const"]}"'
-    if "anyOf" in shape:
-        return " or ".join(_type(each) for each in shape["anyOf"])
-    kind = shape.get("type", "value")
-    if kind == "array":
-        inner = shape.get("items") or (shape.get("prefixItems") or [{}])[0]
-        return f"list of {_type(inner)}"
-    if kind == "object":
-        inner = shape.get("additionalProperties")
-        return f"table of {_type(inner)}" if isinstance(inner, dict) else "table"
-    return _WORDS.get(str(kind), str(kind))
+def _type(kind: Any) -> str:
+    """A type in a few words."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " | ".join(f'"{value}"' for value in inner)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin is UnionType:
+        return " or ".join(map(_type, inner))
+    if origin in (list, tuple):
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return "table" if inner[1] is Any else f"table of {_type(inner[1])}"
+    return _WORDS.get(kind, "value")

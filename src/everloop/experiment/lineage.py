@@ -112,7 +112,7 @@ def installed_packages() -> tuple[str, ...]:
 
 def settings_record(project: Project) -> dict[str, Any]:
     """The project's settings as JSON values, with passwords in URLs hidden."""
-    tree = project.settings.model_dump(mode="json", by_alias=True)
+    tree = project.settings.model_dump()
     return {name: _hide(value) for name, value in tree.items()}
 
 

@@ -83,7 +83,7 @@ def split_state(project: Project, split: TrafficSplit, *, now: datetime) -> str:
     """What a judgement of a split belongs to: it is made anew every hour, and when weights or settings change."""
     settings = project.settings.release
     hour = now.astimezone(UTC).strftime("%Y-%m-%dT%H")
-    return digest_json([split.label, hour, settings.model_dump(mode="json")])
+    return digest_json([split.label, hour, settings.model_dump()])
 
 
 def is_judged(store: Store, state: str) -> bool:

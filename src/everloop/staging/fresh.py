@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,7 +28,7 @@ _MOST_TOLD = 400
 class _Task(msgspec.Struct, frozen=True):
     root: str
     home: str
-    settings: str
+    settings: dict[str, Any]
     digest: str
     result: str
 
@@ -45,7 +46,7 @@ def measure_afresh(project: Project, digest: str) -> Measured:
         task = _Task(
             str(project.root),
             str(project.home),
-            project.settings.model_dump_json(by_alias=True),
+            project.settings.model_dump(),
             digest,
             str(result),
         )
@@ -69,7 +70,7 @@ def _main() -> None:
     import everloop.serve.app  # noqa: F401 - a server holds its own code too
 
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=_Task)
-    project = Project(Path(task.root), Settings.model_validate_json(task.settings), Path(task.home))
+    project = Project(Path(task.root), Settings.model_validate(task.settings), Path(task.home))
     store = open_store(project.store_url, fsync=False)
     try:
         measured = measure(project, store, task.digest, is_timed=True)

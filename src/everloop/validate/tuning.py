@@ -133,8 +133,8 @@ def plan_study(project: Project, dataset: DatasetVersion, candidate: str) -> Stu
     content = digest_json(
         [
             dataset.digest,
-            settings.data.model_dump(mode="json"),
-            settings.forecast.model_dump(mode="json"),
+            settings.data.model_dump(),
+            settings.forecast.model_dump(),
             [settings.train.history, settings.validation.metric, *_steps(project)],
             {name: value for name, value in options.items() if name not in space},
             __version__,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
-
 from everloop.core.errors import SettingsError
 from everloop.core.frequency import Frequency
 from everloop.core.settings.cleaning import CleaningSettings
-from everloop.core.settings.section import Section, key
+from everloop.core.settings.section import Section, key, table
 
 __all__ = ["ContractSettings", "DataSettings", "ProjectSettings"]
 
@@ -54,6 +52,13 @@ class ContractSettings(Section):
     max_age: int = key(0, unit="steps", help="Newest data older than this are stale: a warning; 0 means never.", ge=0)
 
 
+def _frequency(text: str) -> str:
+    try:
+        return Frequency.parse(text).text
+    except SettingsError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from None
+
+
 class DataSettings(Section):
     """Where the data come from and what their columns are."""
 
@@ -66,7 +71,7 @@ class DataSettings(Section):
     series: list[str] = key([], help="The columns that together name a series.")
     time: str = key("", help="The time column.")
     target: str = key("", help="The column to forecast.")
-    frequency: str = key("1d", help="The step of the time grid, such as 1h, 1d, 1w, 1mo.")
+    frequency: str = key("1d", help="The step of the time grid, such as 1h, 1d, 1w, 1mo.", check=_frequency)
     known_ahead: list[str] = key([], help="Columns whose values are known for the future too.")
     observed: list[str] = key([], help="Columns known only up to the present; models see their last known value.")
     static: list[str] = key([], help="Columns that do not change within a series.")
@@ -83,13 +88,5 @@ class DataSettings(Section):
         "'paydays:15,last'.",
     )
     closed_weekdays: list[Weekday] = key([], help="Weekdays without trade: their forecast is zero.")
-    contract: ContractSettings = Field(default_factory=ContractSettings, description="See `data.contract`.")
-    cleaning: CleaningSettings = Field(default_factory=CleaningSettings, description="See `data.cleaning`.")
-
-    @field_validator("frequency")
-    @classmethod
-    def _frequency_is_readable(cls, text: str) -> str:
-        try:
-            return Frequency.parse(text).text
-        except SettingsError as error:
-            raise ValueError(f"{error.message}; {error.hint}") from None
+    contract: ContractSettings = table(ContractSettings)
+    cleaning: CleaningSettings = table(CleaningSettings)

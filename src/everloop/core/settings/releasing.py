@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import field_validator
-
 from everloop.core.settings.section import Section, key
 
 __all__ = ["ReleaseSettings", "RetrainSettings"]
@@ -105,18 +103,19 @@ class ReleaseSettings(Section):
     )
 
 
+def _cron(text: str) -> str:
+    if text and len(text.split()) not in (5, 6):
+        raise ValueError("expected five fields: minute hour day month weekday, such as '0 3 * * 1'")
+    return text
+
+
 class RetrainSettings(Section):
     """What starts a retraining."""
 
-    schedule: str = key("0 3 * * 1", unit="cron, UTC", help="When to retrain; empty means never by schedule.")
+    schedule: str = key(
+        "0 3 * * 1", unit="cron, UTC", help="When to retrain; empty means never by schedule.", check=_cron
+    )
     on: list[Literal["decay", "drift"]] = key(["decay", "drift"], help="Findings that start a retraining.")
     cooldown_hours: float = key(
         72.0, unit="hours", help="A finding does not start a retraining sooner than this after the last one.", ge=0
     )
-
-    @field_validator("schedule")
-    @classmethod
-    def _schedule_is_cron(cls, text: str) -> str:
-        if text and len(text.split()) not in (5, 6):
-            raise ValueError("expected five fields: minute hour day month weekday, such as '0 3 * * 1'")
-        return text

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
-from everloop.core.settings.section import Section, key
+from everloop.core.settings.section import Section, key, table
 
 __all__ = ["AccessSettings", "LogSettings", "ServeSettings", "SwapCompareSettings"]
 
@@ -60,9 +58,7 @@ class ServeSettings(Section):
         5, unit="failures", help="After this many in a row a release is not asked for a while.", ge=1
     )
     breaker_seconds: float = key(30.0, unit="seconds", help="How long it is not asked the first time.", gt=0)
-    swap_compare: SwapCompareSettings = Field(
-        default_factory=SwapCompareSettings, description="See `serve.swap_compare`."
-    )
+    swap_compare: SwapCompareSettings = table(SwapCompareSettings)
 
 
 class AccessSettings(Section):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from msgspec import Meta
 
-from everloop.core.settings.section import Section, key
+from everloop.core.settings.section import Section, key, table
 
 __all__ = ["ForecastSettings", "GateSettings", "TrainSettings", "ValidateSettings"]
 
@@ -15,7 +15,7 @@ class ForecastSettings(Section):
     """What is forecast."""
 
     horizon: int = key(28, unit="steps", help="How far ahead a forecast reaches.", ge=1, le=1000)
-    levels: list[Annotated[float, Field(gt=0, lt=100)]] = key(
+    levels: list[Annotated[float, Meta(gt=0, lt=100)]] = key(
         [80, 95], unit="percent", help="The levels of the prediction intervals."
     )
     adapt_intervals: bool = key(
@@ -96,10 +96,8 @@ class ValidateSettings(Section):
         "horizon; empty means by the target alone.",
     )
     slices: list[str] = key([], help="Static or series columns by whose values the metrics are also given.")
-    gates: GateSettings = Field(default_factory=GateSettings, description="See `validate.gates`.")
+    gates: GateSettings = table(GateSettings)
 
-    @model_validator(mode="after")
-    def _sums_are_named(self) -> ValidateSettings:
+    def _check(self) -> None:
         if self.metric == "wrmsse" and not self.sums:
             raise ValueError("validate.metric = 'wrmsse' needs validate.sums, such as [[], ['store_id']]")
-        return self
