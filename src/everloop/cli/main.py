@@ -72,10 +72,11 @@ def _run(arguments: list[str]) -> int:
         if name not in {command.name for command in COMMANDS}:
             hint = nearest(name, [command.name for command in COMMANDS]) + "; see: everloop --help"
             raise UsageError("command_unknown", f"there is no command {name!r}", hint=hint)
-        gc.disable()  # modules stay: looking for garbage among them takes a tenth of a server's start
+        gc.disable()  # modules stay: looking for garbage among them, now or later, takes a fifth of a server's start
         try:
             module = importlib.import_module(f"everloop.cli.{name}")
         finally:
+            gc.freeze()
             gc.enable()
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         app.command(name)(module.command)
