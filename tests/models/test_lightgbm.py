@@ -21,6 +21,7 @@ from everloop.models.lightgbm import LightGBMForecaster
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 
 HORIZON = 14
+STRIDE = 7
 
 
 def shop(n: int = 40, periods: int = 260, seed: int = 1) -> Panel:
@@ -81,11 +82,52 @@ def test_a_what_if_moves_the_asked_series_and_step(model: LightGBMForecaster) ->
     price[0, step] = 1.25
     after = ask(model, ForecastRequest(HORIZON, series=row, future={"price": price})).mean[0]
     assert after[step] < 0.7 * before[step]
-    np.testing.assert_array_equal(np.delete(after, step), np.delete(before, step))
+    # later strides know of it as of any other sale; the other steps of its own do not
+    stride = slice(step // STRIDE * STRIDE, (step // STRIDE + 1) * STRIDE)
+    same = [place for place in range(stride.stop) if place != step]
+    np.testing.assert_array_equal(after[same], before[same])
     start = time.perf_counter()
     for _ in range(20):
         ask(model, ForecastRequest(HORIZON, (80.0,), row, {"price": price}))
     assert (time.perf_counter() - start) / 20 < 0.05  # some 2 ms where nothing else runs
+
+
+def with_days_after(panel: Panel, days: np.ndarray) -> Panel:
+    """The panel with its known-ahead days as history, and these targets on them."""
+    n, steps = days.shape
+    length = int(panel.lengths[0])
+    ahead = panel.future.columns["price"]
+    joined = {
+        "y": np.concatenate([panel.y.reshape(n, length), days.astype(np.float32)], axis=1),
+        "price": np.concatenate([panel.known["price"].reshape(n, length), ahead[:, :steps]], axis=1),
+    }
+    return replace(
+        panel,
+        cutoff=panel.cutoff + steps,
+        offsets=np.arange(n + 1) * (length + steps),
+        y=joined["y"].ravel(),
+        known={"price": joined["price"].ravel()},
+        future=Future(HORIZON - steps, {"price": np.ascontiguousarray(ahead[:, steps:])}),
+    )
+
+
+def test_a_second_stride_is_forecast_as_if_the_first_had_come_true(panel: Panel) -> None:
+    model = LightGBMForecaster(trees=30).fit(panel, FitContext(HORIZON))
+    assert model.learned()["stride"] == STRIDE
+    whole = ask(model, ForecastRequest(HORIZON)).mean
+    come_true = model.update(with_days_after(panel, whole[:, :STRIDE]))
+    np.testing.assert_array_equal(ask(come_true, ForecastRequest(STRIDE)).mean, whole[:, STRIDE:])
+
+
+def test_how_far_the_trees_see_may_be_set(panel: Panel) -> None:
+    assert LightGBMForecaster(trees=2, stride=30).fit(panel, FitContext(HORIZON)).learned()["stride"] == HORIZON
+    assert LightGBMForecaster(trees=2, stride=3).fit(panel, FitContext(HORIZON)).learned()["stride"] == 3
+    with pytest.raises(ModelError, match="-1 steps") as caught:
+        LightGBMForecaster(stride=-1).fit(panel, FitContext(HORIZON))
+    assert caught.value.path == "train.options.lightgbm.stride"
+    # nobody knows an observed column for the days between
+    observed = replace(panel, observed={"visits": panel.y.copy()})
+    assert LightGBMForecaster(trees=2).fit(observed, FitContext(HORIZON)).learned()["stride"] == HORIZON
 
 
 def test_missing_known_ahead_values_are_noted(panel: Panel, model: LightGBMForecaster) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +51,11 @@ class Block:
         steps: int = 0,
         future: dict[str, Floats] | None = None,
     ) -> Block:
-        """The last ``columns`` of some series with ``steps`` of known-ahead values (all of the horizon for neighbours).
+        """The last ``columns`` of some series with ``steps`` of known-ahead values (whole strides for neighbours).
 
         Values in ``future`` (shape ``(len(series), steps)``) stand in for the stored ones where they are no NaN.
         """
-        reach = max(steps, spec.horizon) if steps and (spec.events or spec.flags) else steps
+        reach = spec.horizon * -(-steps // spec.horizon) if spec.events or spec.flags else steps
         source = panel.offsets[series + 1, None] - columns + np.arange(columns)[None, :]
         is_inside = source >= panel.offsets[series, None]
         source = np.where(is_inside, source, 0)
@@ -89,6 +89,25 @@ class Block:
             static={name: panel.static[name][series] for name in (*spec.static, *spec.static_codes)}
             | {f"key {name}": _key_codes(panel, name, values, series) for name, values in spec.keys},
             filled=tuple(filled),
+        )
+
+    def extended(self, steps: int) -> Block:
+        """The block with ``steps`` columns more, whose targets are NaN until they are written."""
+        ahead = np.full((len(self.y), steps), np.nan, dtype=np.float32)
+        return replace(self, cutoff=self.cutoff + steps, y=np.concatenate([self.y, ahead], axis=1))
+
+    def seen_from(self, origin: int, columns: int) -> Block:
+        """The block as it stood when column ``origin`` was its newest: so many columns, and what was known ahead.
+
+        Its arrays are views.
+        """
+        part = slice(origin + 1 - columns, origin + 1)
+        return replace(
+            self,
+            cutoff=self.cutoff - (self.y.shape[1] - 1 - origin),
+            y=self.y[:, part],
+            observed={name: values[:, part] for name, values in self.observed.items()},
+            known={name: values[:, part.start :] for name, values in self.known.items()},
         )
 
 

@@ -39,7 +39,7 @@ class FeatureSpec:
         keys: series columns that many series share, such as the store, with their values in sorted order.
         events: those of ``known_codes`` whose neighbourhood counts.
         flags: those of ``known`` that are switched on and off.
-        horizon: how far ahead of its origin a row may know what is known ahead.
+        horizon: the longest step of a row, and how far ahead of its origin it may know what is known ahead.
     """
 
     season: int
@@ -61,7 +61,7 @@ class FeatureSpec:
 
         Args:
             panel: the series.
-            horizon: the longest step that will be asked.
+            horizon: the longest step of a row.
             neighbours: whether events and switches near a target are features too.
         """
         frequency = panel.frequency

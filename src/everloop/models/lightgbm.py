@@ -1,5 +1,7 @@
 """LightGBM over all series at once: one model for the whole panel and every step of the horizon.
 
+The trees see a season ahead (a week of days); a longer forecast goes in strides of that length, each from the
+forecasts before it, since rows near their origin teach more of a series' level than rows far from it.
 Targets are learnt relative to the series' own recent size (as an initial score under the Tweedie objective's log
 link), so large and small series teach each other. Only training needs LightGBM's Python package; loading and
 forecasting go through its C library alone (:mod:`everloop.models.booster`).
@@ -19,9 +21,9 @@ from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.blocks import Block
 from everloop.models.boosting import TreeOptions, train_boosters
+from everloop.models.closing import closed_steps
 from everloop.models.explaining import Predictor
 from everloop.models.feature_spec import FeatureSpec
-from everloop.models.features import Rows
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
 from everloop.models.intervals import ErrorPools, no_errors
@@ -52,6 +54,8 @@ class LightGBMForecaster:
         histories: years that a set of trees looks back at least, one set for each, where ``max_rows`` does not hold
             all rows of so long a time: it then learns from a random share of them. Where all rows fit, one set of
             trees learns from all of them.
+        stride: how many steps ahead the trees see; 0 for a season, or for the whole horizon where it is shorter or
+            where columns are observed, which nobody knows for the steps between.
         neighbours: whether events and promotions within a week of a target are features. They pay where events
             come often; where a history holds each only a few times, they explain what they did not cause.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
@@ -84,6 +88,7 @@ class LightGBMForecaster:
         leaf_rows: int = 100,
         max_rows: int = 1_000_000,
         histories: Sequence[float] = (1.5, 3.0),
+        stride: int = 0,
         neighbours: bool = False,
         objective: str = "auto",
         variance_power: float = 1.3,
@@ -96,6 +101,7 @@ class LightGBMForecaster:
         self.leaf_rows = leaf_rows
         self.max_rows = max_rows
         self.histories = histories
+        self.stride = stride
         self.neighbours = neighbours
         self.objective = objective
         self.variance_power = variance_power
@@ -110,7 +116,7 @@ class LightGBMForecaster:
                 empty.
         """
         objective = _chosen(self.objective, panel)
-        spec = FeatureSpec.of(panel, context.horizon, neighbours=self.neighbours)
+        spec = FeatureSpec.of(panel, self._stride(panel, context.horizon), neighbours=self.neighbours)
         scales = Scales.of(spec, panel)
         span: int | None = None
         n_rows, members = 0, []
@@ -132,9 +138,9 @@ class LightGBMForecaster:
         past = no_errors()
         if earlier:
             none = ErrorPools.collect(past, horizon=1, lowest=lowest)
-            past = Trees(spec, scales, objective, 0, earlier, none).errors_of(panel, span or 0)
+            past = Trees(spec, context.horizon, scales, objective, 0, earlier, none).errors_of(panel, span or 0)
         errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
-        self.learned_ = Trees(spec, scales, objective, n_rows, boosters, errors)
+        self.learned_ = Trees(spec, context.horizon, scales, objective, n_rows, boosters, errors)
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -142,7 +148,7 @@ class LightGBMForecaster:
     @property
     def horizon_(self) -> int:
         """The longest horizon that may be asked."""
-        return self.learned_.spec.horizon
+        return self.learned_.horizon
 
     def update(self, panel: Panel) -> Self:
         """A copy that forecasts from the panel's newest rows with the same trees."""
@@ -155,19 +161,17 @@ class LightGBMForecaster:
         """Forecast the asked series; known-ahead values in the request stand in for the stored ones."""
         learned, panel, horizon = self.learned_, self.panel_, request.horizon
         series = np.arange(panel.n_series) if request.series is None else request.series
-        mean = np.empty((len(series), horizon))
-        spread = np.empty((len(series), horizon))
+        mean, spread = np.empty((2, len(series), horizon))
+        is_open = ~closed_steps(panel, horizon)
         filled: set[str] = set()
         for part in blocks(len(series), learned.spec.memory):
             future = {name: values[part] for name, values in request.future.items()}
             block = Block.cut(
                 panel, learned.spec, series[part], columns=learned.spec.memory, steps=horizon, future=future
             )
-            found, unit = learned.predict(block, Rows.ahead(len(part), learned.spec.memory, horizon))
-            mean[part], spread[part] = found.reshape(-1, horizon), unit.reshape(-1, horizon)
+            mean[part], spread[part] = learned.ahead(block, is_open)
             filled |= set(block.filled)
         notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
-        mean = np.maximum(mean, learned.errors.lowest)
         return learned.errors.forecast(Forecast(series, panel.cutoff, mean, notes=notes), spread, request.levels)
 
     def series_panel(self) -> Panel:
@@ -176,7 +180,7 @@ class LightGBMForecaster:
 
     def parameters(self) -> dict[str, Any]:
         """The constructor's parameters."""
-        numbers = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "variance_power", "windows")
+        numbers = ("trees", "learning_rate", "leaves", "leaf_rows", "max_rows", "stride", "variance_power", "windows")
         names = (*numbers, "neighbours", "objective")
         lists = {"histories": list(self.histories), "without": list(self.without)}
         return {**{name: getattr(self, name) for name in names}, **lists}
@@ -188,6 +192,7 @@ class LightGBMForecaster:
             "objective": learned.objective,
             "rows": learned.rows,
             "sets_of_trees": len(learned.boosters),
+            "stride": learned.spec.horizon,
             "features": len(learned.spec.names),
             "past_errors": int(learned.errors.scores.counts.sum()),
         }
@@ -231,6 +236,19 @@ class LightGBMForecaster:
         years = [max(self.histories)] if n_rows <= self.max_rows else sorted(self.histories)
         year = _YEAR_US / panel.frequency.step_us
         return [max(_LEAST_HORIZONS * horizon, round(each * year)) for each in years]
+
+    def _stride(self, panel: Panel, horizon: int) -> int:
+        """How many steps ahead the trees see."""
+        if self.stride < 0:
+            raise ModelError(
+                "stride",
+                f"trees cannot see {self.stride} steps ahead",
+                hint="give the number of steps, or 0 for a season",
+                path="train.options.lightgbm.stride",
+            )
+        season = panel.frequency.season
+        chosen = season if season > 1 and not panel.observed else horizon
+        return min(self.stride or chosen, horizon)
 
     def _options(self, objective: str, seed: int, threads: int) -> TreeOptions:
         return TreeOptions(

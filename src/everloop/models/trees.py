@@ -23,6 +23,8 @@ from everloop.models.sampling import Scales, blocks
 
 __all__ = ["Trees"]
 
+_MOST_ERRORS = 1_000_000
+"""About how many past errors are measured: some thousands for each pool of the intervals."""
 Doubles = NDArray[np.float64]
 
 
@@ -32,6 +34,7 @@ class Trees:
 
     Attributes:
         spec: the features.
+        horizon: the longest forecast.
         scales: of series that hardly sell, and of those without history.
         objective: what the trees were grown for.
         rows: how many rows they learnt from, all sets together.
@@ -40,42 +43,70 @@ class Trees:
     """
 
     spec: FeatureSpec
+    horizon: int
     scales: Scales
     objective: str
     rows: int
     boosters: tuple[Predictor, ...]
     errors: ErrorPools
 
-    def predict(self, block: Block, rows: Rows) -> tuple[Doubles, Doubles]:
-        """Forecasts, and the unit that their errors are measured in; both of shape ``(rows,)``."""
-        features = features_of(self.spec, block, rows, least=self.scales.least, unseen=self.scales.unseen)
-        mean = predict(self.boosters, self.objective, features)
-        unit = error_unit(mean, features.scale, np.nan_to_num(features.deviation), self.errors.lowest)
-        return mean, unit
+    def ahead(self, block: Block, is_open: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+        """Forecasts of the steps after a block, and the unit that their errors are measured in.
+
+        A forecast that is longer than the trees see ahead goes in strides: what is forecast for one stands as history
+        for the next.
+
+        Args:
+            block: the series, with what is known ahead.
+            is_open: which of the next steps are no closed days, shape ``(steps,)``.
+
+        Returns:
+            Two arrays of shape ``(series, steps)``.
+        """
+        memory, stride = self.spec.memory, self.spec.horizon
+        n, newest, horizon = len(block.y), block.y.shape[1] - 1, len(is_open)
+        mean, parts = np.empty((n, horizon)), []
+        extended = block.extended(horizon)
+        for start in range(0, horizon, stride):
+            steps = slice(start, min(start + stride, horizon))
+            rows = Rows.ahead(n, memory, steps.stop - start)
+            seen = extended.seen_from(newest + start, memory)
+            found = features_of(self.spec, seen, rows, least=self.scales.least, unseen=self.scales.unseen)
+            raw = predict(self.boosters, self.objective, found).reshape(n, -1)
+            mean[:, steps] = np.maximum(raw, self.errors.lowest)
+            extended.y[:, newest + 1 :][:, steps] = np.where(is_open[steps], mean[:, steps], np.nan)
+            parts.append(found)
+        # the series' own size and deviation are those of its real history
+        size, deviation = (each.reshape(n, -1)[:, :1] for each in (parts[0].scale, parts[0].deviation))
+        return mean, error_unit(mean, size, np.nan_to_num(deviation), self.errors.lowest)
 
     def errors_of(self, panel: Panel, span: int) -> PastErrors:
-        """The errors of forecasts from each origin, a horizon apart, in the panel's last ``span`` periods."""
-        memory, horizon = self.spec.memory, self.spec.horizon
+        """The errors of forecasts from each origin, a horizon apart, in the panel's last ``span`` periods.
+
+        Of very many series a part is asked, evenly spread.
+        """
+        memory, horizon = self.spec.memory, self.horizon
         columns = memory + span
-        origins = np.arange(memory - 1, columns - 1, horizon)
-        origin, step = (each.ravel() for each in np.meshgrid(origins, np.arange(1, horizon + 1), indexing="ij"))
-        is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
-        origin, step = origin[is_open], step[is_open]
+        step = np.arange(1, horizon + 1)
+        every = max(1, panel.n_series * span // _MOST_ERRORS)
+        asked = np.arange(0, panel.n_series, every)
         parts: list[tuple[NDArray[Any], ...]] = []
-        for series in blocks(panel.n_series, columns):
-            block = Block.cut(panel, self.spec, series, columns=columns)
-            member = np.repeat(np.arange(len(series)), len(origin))
-            rows = Rows(member, np.tile(origin, len(series)), np.tile(step, len(series)))
-            has_truth = ~np.isnan(block.y[rows.series, rows.origin + rows.step])
-            rows = Rows(rows.series[has_truth], rows.origin[has_truth], rows.step[has_truth])
-            mean, unit = self.predict(block, rows)
-            parts.append((block.y[rows.series, rows.origin + rows.step], mean, unit, rows.step))
+        for places in blocks(len(asked), columns):
+            block = Block.cut(panel, self.spec, asked[places], columns=columns)
+            for origin in range(memory - 1, columns - 1, horizon):
+                is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
+                mean, unit = self.ahead(block.seen_from(origin, memory), is_open)
+                truth = block.y[:, origin + 1 : origin + 1 + horizon]
+                is_scored = ~np.isnan(truth) & is_open
+                steps = np.broadcast_to(step, truth.shape)
+                parts.append(tuple(each[is_scored] for each in (truth, mean, unit, steps)))
         return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def head(self) -> dict[str, Any]:
         """All but trees and errors, as JSON values."""
         return {
             "spec": self.spec.to_json(),
+            "horizon": self.horizon,
             "scales": asdict(self.scales),
             "objective": self.objective,
             "rows": self.rows,
@@ -97,6 +128,7 @@ class Trees:
         """
         return cls(
             FeatureSpec.from_json(head["spec"]),
+            head["horizon"],
             Scales(**head["scales"]),
             head["objective"],
             head["rows"],
