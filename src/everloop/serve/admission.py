@@ -13,7 +13,7 @@ from everloop.serve.doors.spans import Spans, open_spans
 from everloop.serve.doors.tracing import Trace, begin_trace
 from everloop.serve.traffic import RELEASE_HEADER, UNIT_HEADER
 from everloop.store.engine import Store
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["Admission", "Visit"]
 

@@ -20,9 +20,8 @@ from everloop.release.bundle import Release
 from everloop.serve.query import ForecastQuery, Resolved, level_labels, resolve
 from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.served import Served, instant_of, load_served, wanted_in
-from everloop.store.deployments import Role
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction, add_predictions, has_prediction
+from everloop.store.records import Prediction, Role
 from everloop.store.values import ForecastValues
 
 __all__ = ["About", "Answer", "Answerer", "forecast_rows", "no_champion"]
@@ -206,6 +205,8 @@ class Answerer:
         )
 
     def _keep(self, prediction: Prediction) -> None:
+        from everloop.store.facts import add_predictions, has_prediction  # what no server needs before it answers
+
         with self._store.write() as tx:
             # a batch has the id of what it was made from, and another may have made the same one meanwhile
             if not has_prediction(tx, prediction.id):

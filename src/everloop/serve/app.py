@@ -29,7 +29,6 @@ from everloop.serve.metrics import CONTENT_TYPE, Metrics
 from everloop.serve.playground.routes import playground_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
-from everloop.serve.standing import standing_text
 from everloop.serve.v2.grpc_server import GrpcBounds, GrpcServer, start_grpc
 from everloop.serve.v2.rest import inference_routes
 from everloop.serve.v2.service_core import ServiceCore
@@ -159,4 +158,6 @@ def _described(served: Loaded) -> dict[str, Any]:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
+    from everloop.serve.standing import standing_text  # what no server needs before it answers
+
     return Response(service.metrics.text() + await standing_text(service), headers={"content-type": CONTENT_TYPE})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from everloop.serve.served import Wanted
-from everloop.store.deployments import in_role, latest_state
 from everloop.store.engine import Store
-from everloop.store.splits import TrafficSplit, split_in_force
+from everloop.store.reader import Look
+from everloop.store.records import TrafficSplit
+from everloop.store.wanted import in_role, split_in_force, state_of
 
 __all__ = ["Desired", "read_desired"]
 
@@ -37,23 +36,18 @@ def read_desired(store: Store) -> Desired:
     Raises:
         UnavailableError: the store does not answer.
     """
-    with store.read() as tx:
-        champion, challenger = in_role(tx, "champion"), in_role(tx, "challenger")
-        split = split_in_force(tx)
+    with store.look() as look:
+        champion, challenger = in_role(look, "champion"), in_role(look, "challenger")
+        split = split_in_force(look)
         shares = {} if split is None else split.weights
         others = [digest for digest, share in shares.items() if share > 0 and digest not in (champion, challenger)]
         return Desired(
-            champion=_wanted(tx, champion),
-            challenger=_wanted(tx, challenger),
-            arms=tuple(Wanted(digest, _state(tx, digest)) for digest in others),
+            champion=_wanted(look, champion),
+            challenger=_wanted(look, challenger),
+            arms=tuple(Wanted(digest, state_of(look, digest)) for digest in others),
             split=split,
         )
 
 
-def _wanted(tx: Connection, digest: str | None) -> Wanted | None:
-    return None if digest is None else Wanted(digest, _state(tx, digest))
-
-
-def _state(tx: Connection, digest: str) -> str:
-    state = latest_state(tx, digest)
-    return state.id if state else ""
+def _wanted(look: Look, digest: str | None) -> Wanted | None:
+    return None if digest is None else Wanted(digest, state_of(look, digest))

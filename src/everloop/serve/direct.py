@@ -11,7 +11,7 @@ from everloop.serve.admission import Visit
 from everloop.serve.failures import error_content, error_headers, internal_error, status_of
 from everloop.serve.http.exchange import Exchange
 from everloop.serve.service import Service
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 
 __all__ = ["DirectRoute", "Passage"]
 

@@ -14,7 +14,7 @@ from everloop.serve.direct import DirectRoute, Passage
 from everloop.serve.query import ForecastQuery
 from everloop.serve.served import Served
 from everloop.serve.service import Service
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 
 __all__ = ["PREFIX", "DirectForecast", "series_of"]
 

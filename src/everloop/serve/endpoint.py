@@ -16,7 +16,7 @@ from everloop.core.errors import EverloopError, RequestError, UnavailableError
 from everloop.serve.admission import Visit
 from everloop.serve.failures import internal_error, respond, status_of
 from everloop.serve.service import Service
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["Handler", "route", "routes"]
 

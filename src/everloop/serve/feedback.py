@@ -12,9 +12,6 @@ from starlette.routing import Route
 
 from everloop.serve.bodies import decode, json_response
 from everloop.serve.endpoint import routes
-from everloop.serve.measurements import tell_measurements
-from everloop.serve.outcomes import tell_outcomes
-from everloop.serve.row_outcomes import tell_row_outcomes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
 
@@ -62,6 +59,9 @@ async def _post_outcomes(service: Service, request: Request) -> Response:
     project, store, clock = service.project, service.store, service.clock
 
     def tell() -> dict[str, Any]:
+        from everloop.serve.outcomes import tell_outcomes  # what no server needs before it answers
+        from everloop.serve.row_outcomes import tell_row_outcomes
+
         if project.settings.project.task != "forecasting":
             return asdict(tell_row_outcomes(project, store, clock, body.outcomes, source="http"))
         known = champion.positions if isinstance(champion, Served) else None
@@ -74,6 +74,8 @@ async def _post_measurements(service: Service, request: Request) -> Response:
     body = decode(await service.read_body(request, is_type_needed=True), _MEASUREMENTS)
 
     def tell() -> dict[str, Any]:
+        from everloop.serve.measurements import tell_measurements  # what no server needs before it answers
+
         return asdict(tell_measurements(service.store, service.clock, body.measurements, source="http"))
 
     return json_response(await service.in_thread(tell))

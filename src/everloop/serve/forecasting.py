@@ -17,7 +17,6 @@ from everloop.serve.bodies import decode
 from everloop.serve.endpoint import routes
 from everloop.serve.query import ForecastQuery
 from everloop.serve.service import Service
-from everloop.store.facts import find_prediction
 from everloop.store.row_values import are_row_values, unpack_rows
 from everloop.store.values import ForecastValues
 
@@ -122,6 +121,8 @@ async def _get_prediction(service: Service, request: Request) -> Response:
     identifier = request.path_params["id"].replace("\x00", "?")  # which PostgreSQL would not even look for
 
     def read() -> tuple[bytes, dict[str, str]]:
+        from everloop.store.facts import find_prediction  # what no server needs before it answers
+
         with service.store.read() as tx:
             prediction = find_prediction(tx, identifier)
         tree = {

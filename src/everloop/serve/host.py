@@ -7,17 +7,17 @@ are one assignment too.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, UnavailableError
 from everloop.core.project import Project
 from everloop.serve.breaker import Breaker
-from everloop.serve.chronicle import Chronicle
 from everloop.serve.desired import Desired, read_desired
 from everloop.serve.fallback import Attempt, Health, chain_of
 from everloop.serve.heap import give_back
@@ -26,9 +26,11 @@ from everloop.serve.preparing import SWAP_REFUSED, Preparation
 from everloop.serve.served import Wanted
 from everloop.serve.serving import Serving
 from everloop.serve.traffic import Split
-from everloop.store.deployments import Role
 from everloop.store.engine import Store
-from everloop.store.splits import TrafficSplit
+from everloop.store.records import Role, TrafficSplit
+
+if TYPE_CHECKING:
+    from everloop.serve.chronicle import Chronicle
 
 __all__ = ["Host", "Serving", "Watcher"]
 
@@ -81,7 +83,7 @@ class Host:
         self._settings = project.settings.serve
         self._watcher = watcher
         self._preparation = Preparation(project, store)
-        self._chronicle = Chronicle(store, clock)
+        self._clock = clock
         self._failed: dict[str, _Failed] = {}
         self._health: dict[Loaded, Health] = {}
         self._baseline: tuple[Loaded, Attempt] | None = None
@@ -91,6 +93,13 @@ class Host:
         self._is_failing = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="everloop-follower", daemon=True)
+
+    @functools.cached_property
+    def _chronicle(self) -> Chronicle:
+        """Who tells the store; it takes SQLAlchemy, which is imported when something is first told."""
+        from everloop.serve.chronicle import Chronicle
+
+        return Chronicle(self._store, self._clock)
 
     def start(self) -> None:
         """Load what is in charge, then follow in a thread."""

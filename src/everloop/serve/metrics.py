@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from everloop import __version__
 from everloop.release.bundle import Release
 from everloop.serve.tally import Cell, Family, HistogramCell, Tally
-from everloop.store.deployments import Role
+from everloop.store.records import Role
 
 __all__ = ["CONTENT_TYPE", "FAMILIES", "Metrics"]
 

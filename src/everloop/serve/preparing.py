@@ -14,7 +14,6 @@ from everloop.serve.loading import Loaded, load_release
 from everloop.serve.served import Wanted
 from everloop.serve.tryout import Tryout, recomputed, try_out
 from everloop.store.engine import Store
-from everloop.store.recorded import recent_requests
 
 __all__ = ["SWAP_REFUSED", "Preparation", "Prepared"]
 
@@ -111,6 +110,8 @@ class Preparation:
             return None
 
     def _try_out(self, new: Loaded, old: Loaded, limit: int) -> Tryout:
+        from everloop.store.recorded import recent_requests  # what no server needs before it answers
+
         with self._store.read() as tx:
             requests = recent_requests(tx, old.release.digest, limit=limit)
         limits = self._settings.swap_compare

@@ -19,7 +19,7 @@ from everloop.serve.served import Wanted
 from everloop.serve.tabular.repeating import outputs_again
 from everloop.serve.tabular.served import ServedRows
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 from everloop.store.row_values import are_row_values, pack_rows, unpack_rows
 from everloop.store.values import ForecastValues
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.core.errors import EverloopError, IntegrityError, ModelError, NotFoundError
+from everloop.core.errors import EverloopError, IntegrityError, ModelError
 from everloop.core.project import Project
 from everloop.data.panel import Panel, join_key
 from everloop.models.adapted import AdaptedForecaster
@@ -18,8 +18,9 @@ from everloop.models.forecaster import Forecaster, ForecastRequest
 from everloop.release.bundle import Release, load_model, open_release
 from everloop.release.state import open_state
 from everloop.stats.adaptive import Widths
-from everloop.store.deployments import Role, find_release, in_role, latest_state
 from everloop.store.engine import Store
+from everloop.store.records import Role
+from everloop.store.wanted import in_role, is_release, state_of
 
 __all__ = ["Served", "Wanted", "instant_of", "is_pickle_allowed", "load_served", "wanted_in"]
 
@@ -98,10 +99,9 @@ def instant_of(micros: int) -> datetime:
 
 def wanted_in(store: Store, role: Role) -> Wanted | None:
     """What a role should be served from now, ``None`` where nobody has the role."""
-    with store.read() as tx:
-        digest = in_role(tx, role)
-        state = latest_state(tx, digest) if digest else None
-    return None if digest is None else Wanted(digest, state.id if state else "")
+    with store.look() as look:
+        digest = in_role(look, role)
+        return None if digest is None else Wanted(digest, state_of(look, digest))
 
 
 def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Release | None = None) -> Served:
@@ -151,12 +151,8 @@ def is_pickle_allowed(project: Project, store: Store, digest: str) -> bool:
     """Whether a release may be loaded by code of its own: this installation made it, or the settings allow all."""
     if project.settings.release.allow_pickle:
         return True
-    try:
-        with store.read() as tx:
-            find_release(tx, digest)
-    except NotFoundError:
-        return False
-    return True
+    with store.look() as look:
+        return is_release(look, digest)
 
 
 def _warm(release: Release, model: Forecaster) -> float:

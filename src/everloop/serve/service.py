@@ -36,10 +36,9 @@ from everloop.serve.snapshot import SnapshotMaker
 from everloop.serve.tabular.desk import Desk, Job
 from everloop.serve.tabular.served import ServedRows
 from everloop.serve.threads import AbandoningPool
-from everloop.store.deployments import Role
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction
-from everloop.store.keys import count_keys
+from everloop.store.records import Prediction, Role
+from everloop.store.wanted import count_keys
 
 __all__ = ["Service"]
 
@@ -327,8 +326,8 @@ def exposure_of(project: Project, store: Store, host: str | None = None) -> Expo
     Raises:
         SettingsError: the server would be open to a network without a key.
     """
-    with store.read() as tx:
-        has_keys = count_keys(tx) > 0
+    with store.look() as look:
+        has_keys = count_keys(look) > 0
     return check_exposure(project.settings, host or project.settings.serve.host, has_keys)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from everloop.data.panel import join_key, split_key
-from everloop.store.splits import MILLION, TrafficSplit
+from everloop.store.records import MILLION, TrafficSplit
 
 __all__ = ["RELEASE_HEADER", "UNIT_HEADER", "Split", "kept_unit"]
 
@@ -53,7 +53,7 @@ class Split:
         """The split that a record tells of, laid out by its whole history.
 
         >>> from datetime import UTC, datetime
-        >>> from everloop.store.splits import Stage
+        >>> from everloop.store.records import Stage
         >>> stage = Stage({"a": 0.5, "b": 0.5}, datetime(2026, 1, 1, tzinfo=UTC), "try b")
         >>> split = Split.compile(TrafficSplit("e", "salt", "series", (stage,)))
         >>> split.assign("CA_1/FOODS_1_001"), split.assign("CA_1/FOODS_1_003")

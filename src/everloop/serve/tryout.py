@@ -24,7 +24,7 @@ from everloop.serve.query import ForecastQuery, level_labels
 from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.tabular.repeating import outputs_again
 from everloop.serve.tabular.served import ServedRows
-from everloop.store.recorded import Recorded
+from everloop.store.records import Recorded
 from everloop.store.values import ForecastValues
 
 __all__ = ["Outputs", "Tryout", "recomputed", "try_out"]

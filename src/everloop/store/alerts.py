@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,27 +9,11 @@ from sqlalchemy import Connection
 
 from everloop.store.events import record_event
 from everloop.store.marks import delete_mark, get_mark, list_marks, set_mark
+from everloop.store.records import Alert
 
 __all__ = ["Alert", "clear_alert", "open_alerts", "raise_alert"]
 
 _PREFIX = "alert:"
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """Something that is not as it should be.
-
-    Attributes:
-        code: what kind of thing, such as ``"decay"`` or ``"ingest"``.
-        message: a sentence for a person.
-        hint: what to do about it.
-        since: when it began.
-    """
-
-    code: str
-    message: str
-    hint: str
-    since: datetime
 
 
 def raise_alert(

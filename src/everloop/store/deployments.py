@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
 from everloop.core.errors import NotFoundError
+from everloop.store.records import Role
 from everloop.store.schema import deployments, releases, states
 
 __all__ = [
@@ -26,8 +27,6 @@ __all__ = [
     "latest_state",
     "list_releases",
 ]
-
-Role = Literal["champion", "challenger"]
 
 
 @dataclass(frozen=True, slots=True)

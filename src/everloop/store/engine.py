@@ -1,17 +1,25 @@
-"""The store: one database, SQLite or PostgreSQL, brought to the present schema when it is opened."""
+"""The store: one database, SQLite or PostgreSQL, brought to the present schema when it is opened.
+
+SQLAlchemy is imported by the first transaction, so that a server, which only looks at the store before its first answer
+(see :mod:`everloop.store.reader`), need not wait for it.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from everloop.core.errors import SettingsError
+from everloop.store.place import Place, place_of
+from everloop.store.reader import Look, Reader
 
-from everloop.core.errors import SettingsError, UnavailableError
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from everloop.store.database import Database
 
 __all__ = ["REVISION", "Store", "open_store"]
 
@@ -20,15 +28,39 @@ REVISION = "0005"
 
 
 class Store:
-    """An open store; hand out transactions with :meth:`read` and :meth:`write`."""
+    """An open store; hand out transactions with :meth:`read` and :meth:`write`.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Args:
+        place: where it is.
+        fsync: on SQLite, whether a commit waits for the disk.
+    """
+
+    def __init__(self, place: Place, *, fsync: bool = True) -> None:
+        self.place = place
+        self._fsync = fsync
+        self._reader = Reader(place)
+        self._lock = threading.Lock()
+        self._database: Database | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine."""
+        return self.database.engine
+
+    @property
+    def database(self) -> Database:
+        """The store by SQLAlchemy, which is imported when it is first asked for."""
+        with self._lock:
+            if self._database is None:
+                from everloop.store.database import open_database
+
+                self._database = open_database(self.place, fsync=self._fsync)
+            return self._database
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self._guard(), self.engine.connect() as connection, connection.begin():
+        with self.database.read() as connection:
             yield connection
 
     @contextmanager
@@ -37,30 +69,18 @@ class Store:
 
         On SQLite it takes the write lock at its start, so that two writers wait instead of failing midway.
         """
-        with (
-            self._guard(),
-            self.engine.connect().execution_options(everloop_write=True) as connection,
-            connection.begin(),
-        ):
+        with self.database.write() as connection:
             yield connection
+
+    def look(self) -> AbstractContextManager[Look]:
+        """A transaction that only reads, by the database's own driver; see :mod:`everloop.store.wanted`."""
+        return self._reader.look()
 
     def close(self) -> None:
         """Close all connections."""
-        self.engine.dispose()
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
-                shown = self.engine.url.render_as_string(hide_password=True)
-                raise UnavailableError(
-                    "store_unavailable",
-                    f"the store {shown} does not answer: {error.orig}",
-                    hint="is the database running, and the disk not full?",
-                ) from error
-            raise
+        self._reader.close()
+        if self._database is not None:
+            self._database.engine.dispose()
 
 
 def open_store(url: str, *, fsync: bool = True) -> Store:
@@ -74,19 +94,12 @@ def open_store(url: str, *, fsync: bool = True) -> Store:
         SettingsError: the URL cannot be read, or its driver is not installed.
         UnavailableError: the database does not answer, or is of a newer version of Everloop.
     """
+    place = place_of(url)
+    if place.is_sqlite and place.database:
+        Path(place.database).parent.mkdir(parents=True, exist_ok=True)
+    store = Store(place, fsync=fsync)
     try:
-        parsed = make_url(url)
-        is_sqlite = parsed.get_backend_name() == "sqlite"
-        if is_sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(parsed, pool_pre_ping=not is_sqlite, connect_args={"timeout": 30} if is_sqlite else {})
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise SettingsError(
-            "store_url",
-            f"{url!r} is not a database URL: {error}",
-            hint="sqlite:///file.db or postgresql+psycopg://user@host/name",
-            path="store.url",
-        ) from error
+        is_present = _revision(store) == REVISION
     except ModuleNotFoundError as error:
         raise SettingsError(
             "store_driver",
@@ -94,56 +107,14 @@ def open_store(url: str, *, fsync: bool = True) -> Store:
             hint="pip install 'everloop[postgres]'",
             path="store.url",
         ) from error
-    if is_sqlite:
-        _prepare_sqlite(engine, fsync=fsync)
-    store = Store(engine)
-    _migrate(store)
+    if not is_present:
+        from everloop.store.database import migrate
+
+        migrate(store.database)
     return store
 
 
-def _prepare_sqlite(engine: Engine, *, fsync: bool) -> None:
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 30000")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        is_write = connection.get_execution_options().get("everloop_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_write else "BEGIN")
-
-
-def _migrate(store: Store) -> None:
-    """Bring the schema up to date; Alembic is imported only where there is something to do."""
-    if _revision(store) == REVISION:
-        return
-    from alembic import command  # a second of start-up that a store at the present revision need not pay
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    with store.write() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(4915)"))
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise UnavailableError(
-                "store_newer",
-                f"the store's schema is not one that this version knows: {error}",
-                hint="upgrade everloop",
-            ) from error
-
-
 def _revision(store: Store) -> str | None:
-    with store.read() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    with store.look() as look:
+        row = look.row("SELECT version_num FROM alembic_version") if look.has_table("alembic_version") else None
+    return None if row is None else str(row[0])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 from sqlalchemy import Connection, func, insert, select
 
-from everloop.core.digest import digest_json
 from everloop.core.errors import NotFoundError
+from everloop.store.records import Outcome, Prediction
 from everloop.store.schema import outcomes, predictions
 
 __all__ = [
@@ -25,65 +24,6 @@ __all__ = [
     "outcomes_since",
     "predictions_reaching",
 ]
-
-
-class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """One answer; a server makes thousands of these a second.
-
-    Attributes:
-        id: its identifier, which the caller got too.
-        at: when it was answered.
-        release: the release's digest.
-        state: the id of the serving state it was computed from; empty for the release's own.
-        role: who answered: ``"champion"``, ``"challenger"`` for its share of a split, ``"named"`` where the caller
-            named the release, ``"fallback"`` or ``"baseline"`` for who stepped in for one that failed, or ``"shadow"``
-            for what a challenger would have said.
-        kind: the door it came through: ``"forecast"``, ``"infer"``, ``"invocations"``, ``"batch"``.
-        twin: for a shadow, the id of the champion's answer to the same request.
-        first_time: the first instant that it speaks of; for a model without a time, when it was answered.
-        last_time: the last one.
-        request: what was asked; empty where only a share of the inputs is kept.
-        response: the numbers, packed.
-        unit: what the split was drawn by (a series, store or user), where there was one.
-        experiment: the split that chose the release, where there was one.
-    """
-
-    id: str
-    at: datetime
-    release: str
-    state: str
-    role: str
-    kind: str
-    twin: str | None
-    first_time: datetime
-    last_time: datetime
-    request: bytes
-    response: bytes
-    unit: str | None = None
-    experiment: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What really happened to a series at an instant.
-
-    A later outcome for the same series and time corrects an earlier one. ``id`` makes a repeat harmless: the
-    caller's own, or else a digest of the content.
-    """
-
-    id: str
-    received_at: datetime
-    prediction: str | None
-    series: str
-    time: datetime
-    value: float
-    source: str
-    seq: int = 0
-
-    @staticmethod
-    def content_id(series: str, time: datetime, value: float, prediction: str | None) -> str:
-        """The id of an outcome whose sender gave none: the same content is the same outcome."""
-        return digest_json([series, time.isoformat(), value, prediction])
 
 
 def add_predictions(connection: Connection, rows: Sequence[Prediction]) -> None:

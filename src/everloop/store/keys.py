@@ -12,63 +12,32 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, cast, get_args
+from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from everloop.core.errors import NotFoundError, UsageError, nearest
 from everloop.store.events import record_event
+from everloop.store.records import KEY_PREFIX, SCOPES, Key, Scope
 from everloop.store.schema import keys
 
 __all__ = [
     "KEY_PREFIX",
     "SCOPES",
     "Key",
-    "KeysVersion",
     "Scope",
-    "count_keys",
     "find_key",
     "hash_secret",
-    "keys_version",
     "list_keys",
     "make_key",
     "revoke_key",
 ]
 
-Scope: TypeAlias = Literal["predict", "outcomes", "read", "admin"]
-KeysVersion: TypeAlias = tuple[int, int, datetime | None, datetime | None]
-
-SCOPES: tuple[Scope, ...] = get_args(Scope)
-KEY_PREFIX = "evl_"
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
 _MOST_NAME = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key as the store knows it: without its secret.
-
-    Attributes:
-        id: names it, in listings and logs; no secret.
-        name: who or what it is for, in a person's words.
-        hash: SHA-256 of the secret, hexadecimal.
-        scopes: what its holder may do.
-        rate: requests a second that its holder may make; ``None`` means ``access.rate``.
-        created_at: when it was made.
-        revoked_at: since when it is refused, ``None`` while it holds.
-    """
-
-    id: str
-    name: str
-    hash: str
-    scopes: tuple[Scope, ...]
-    rate: float | None
-    created_at: datetime
-    revoked_at: datetime | None = None
 
 
 def hash_secret(secret: bytes) -> str:
@@ -159,22 +128,6 @@ def list_keys(connection: Connection, *, is_active: bool = False) -> list[Key]:
     if is_active:
         query = query.where(keys.c.revoked_at.is_(None))
     return [_key(row) for row in connection.execute(query)]
-
-
-def count_keys(connection: Connection) -> int:
-    """How many keys hold."""
-    return int(connection.execute(select(func.count()).where(keys.c.revoked_at.is_(None))).scalar_one())
-
-
-def keys_version(connection: Connection) -> KeysVersion:
-    """A value that changes with each key that is made or revoked; cheaper than reading them all."""
-    columns = (
-        func.count(),
-        func.count(keys.c.revoked_at),
-        func.max(keys.c.created_at),
-        func.max(keys.c.revoked_at),
-    )
-    return cast("KeysVersion", tuple(connection.execute(select(*columns).select_from(keys)).one()))
 
 
 def _key(row: Row[Any]) -> Key:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection, func, select
 
+from everloop.store.records import Recorded
 from everloop.store.schema import predictions
 
 __all__ = ["Recorded", "recent_requests"]
 
 _KINDS = ("forecast", "infer", "invocations")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """A request as it was stored.
-
-    Attributes:
-        id: the id of its prediction.
-        kind: the door it came through; it says how ``request`` is to be read.
-        request: what was asked.
-    """
-
-    id: str
-    kind: str
-    request: bytes
 
 
 def recent_requests(connection: Connection, release: str, *, limit: int) -> list[Recorded]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, case, func, insert, select
 from everloop.core.errors import NotFoundError, UsageError
 from everloop.core.ids import new_id
 from everloop.store.events import record_event
+from everloop.store.records import MILLION, Stage, TrafficSplit
 from everloop.store.schema import predictions, splits
 
 __all__ = [
@@ -32,54 +33,10 @@ __all__ = [
     "start_split",
 ]
 
-MILLION = 1_000_000
-"""Shares are kept to a millionth."""
 
 _EXPERIMENT_CHARS = 23  # with a dot and a stage's number it still fits the column
 _TOLERANCE = 1e-4
 _CLOCK_SKEW = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Weights in force from ``at`` on: the share of each release by digest, summing to 1; none for a split's end."""
-
-    weights: dict[str, float]
-    at: datetime
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrafficSplit:
-    """A split with the history of its weights.
-
-    Attributes:
-        experiment: its id.
-        salt: the key of the hash that places a unit.
-        unit: what is drawn: ``"series"``, ``"header"``, or the name of a column.
-        stages: its weights from the start to now, one at least.
-        ended_at: when it ended, ``None`` while it is in force.
-    """
-
-    experiment: str
-    salt: str
-    unit: str
-    stages: tuple[Stage, ...]
-    ended_at: datetime | None = None
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The present share of each release by digest."""
-        return self.stages[-1].weights
-
-    @property
-    def label(self) -> str:
-        """The name of the present stage, which predictions store."""
-        return self.label_of(len(self.stages) - 1)
-
-    def label_of(self, stage: int) -> str:
-        """The name of a stage."""
-        return f"{self.experiment}.{stage}"
 
 
 @dataclass(frozen=True, slots=True)

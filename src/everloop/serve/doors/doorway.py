@@ -8,7 +8,7 @@ from everloop.serve.doors.keyring import Caller, Keyring
 from everloop.serve.doors.limits import Limiter, address_key, check_depth, check_rows
 from everloop.serve.doors.rules import Exposure
 from everloop.store.engine import Store
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["Doorway"]
 

@@ -9,10 +9,12 @@ import os
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from everloop.core.errors import EverloopError, RequestError, UnavailableError
 from everloop.store.engine import Store
-from everloop.store.keys import KEY_PREFIX, SCOPES, Key, KeysVersion, keys_version, list_keys
+from everloop.store.records import KEY_PREFIX, SCOPES, Key
+from everloop.store.wanted import active_keys, keys_version
 
 __all__ = ["ANONYMOUS", "Caller", "Keyring"]
 
@@ -64,7 +66,7 @@ class Keyring:
         self._poll_seconds = poll_seconds
         self._anonymous = Caller("", "", anonymous)
         self._keys: dict[bytes, tuple[bytes, Caller]] = {}
-        self._version: KeysVersion | None = None
+        self._version: tuple[Any, ...] | None = None
         # what an unknown key is compared with; random, so that nothing hashes to it
         self._nobody = (os.urandom(32), ANONYMOUS)
         self._missed_at = float("-inf")
@@ -90,11 +92,11 @@ class Keyring:
         Raises:
             UnavailableError: the store does not answer; the keys stay as they were.
         """
-        with self._store.read() as tx:
-            version = keys_version(tx)
+        with self._store.look() as look:
+            version = keys_version(look)
             if version == self._version:
                 return False
-            found = list_keys(tx, is_active=True)
+            found = active_keys(look)
         self._keys = {key.id.encode(): _entry(key) for key in found}  # one assignment: a request sees all or nothing
         self._version = version
         return True

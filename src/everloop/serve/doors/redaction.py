@@ -6,7 +6,7 @@ import logging
 import re
 from typing import Any
 
-from everloop.store.keys import KEY_PREFIX
+from everloop.store.records import KEY_PREFIX
 
 __all__ = ["Redaction", "install_redaction", "redact", "redact_keys"]
 

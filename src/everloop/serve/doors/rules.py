@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from everloop.core.errors import SettingsError
 from everloop.core.settings.whole import Settings
-from everloop.store.keys import SCOPES
+from everloop.store.records import SCOPES
 
 __all__ = ["Exposure", "check_exposure", "is_loopback"]
 

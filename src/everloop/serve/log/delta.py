@@ -22,8 +22,8 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from everloop.core.errors import ConflictError, UnavailableError
-from everloop.store.facts import Prediction
 from everloop.store.history import day_of
+from everloop.store.records import Prediction
 
 __all__ = ["PredictionTable"]
 

@@ -20,9 +20,9 @@ from everloop.core.digest import digest_json
 from everloop.core.project import Project
 from everloop.serve.log.delta import PredictionTable
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction
 from everloop.store.history import DayCount, day_counts, read_page
 from everloop.store.marks import get_mark, list_marks, set_mark
+from everloop.store.records import Prediction
 
 __all__ = ["Exported", "export_location", "export_predictions", "forget_days", "last_exports"]
 

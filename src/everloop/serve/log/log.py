@@ -29,7 +29,7 @@ from everloop.serve.log.records import Record, record_of
 from everloop.serve.log.sinks import SinkBusyError, open_sink
 from everloop.serve.log.spool import Spool, spool_folder
 from everloop.store.engine import Store
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 
 __all__ = ["LogWatcher", "PredictionLog"]
 
@@ -97,9 +97,7 @@ class PredictionLog:
         self._is_instant = self._sink.is_instant
         self._spool = Spool(spool_folder(project), clock, most=settings.spool_bytes)
         self._mover = Mover(project, store, clock, self._spool, on_back=self._back_soon)
-        url = store.engine.url
-        is_sqlite = url.get_backend_name() == "sqlite"
-        self._checkpointer = Checkpointer(str(url.database)) if is_sqlite else None
+        self._checkpointer = Checkpointer(store.place.database) if store.place.is_sqlite else None
         self._gathered: list[_Entry] = []
         self._handed: SimpleQueue[list[_Entry] | None] = SimpleQueue()
         self._outstanding: list[tuple[float, list[_Entry]]] = []

@@ -14,7 +14,6 @@ from everloop.core.project import Project
 from everloop.serve.log.outage import FULL, SPOOLING, OutageNote, left_alerts
 from everloop.serve.log.sinks import SinkBusyError, open_sink
 from everloop.serve.log.spool import Segment, Spool, spool_folder
-from everloop.store.alerts import clear_alert, raise_alert
 from everloop.store.engine import Store
 
 __all__ = ["Mover"]
@@ -124,6 +123,8 @@ class Mover:
         """Bring to the store what workers that ended in an outage had to say of it."""
         with left_alerts(self._folder) as alerts:
             if alerts:
+                from everloop.store.alerts import clear_alert, raise_alert  # what no server needs before it answers
+
                 with self._store.write() as tx:
                     for alert in alerts:
                         raise_alert(tx, alert.code, alert.message, at=alert.since, actor="serve", hint=alert.hint)
@@ -155,6 +156,8 @@ class Mover:
 
     def _tell(self, moved: int, seconds: float) -> None:
         """Leave word of the outage in the store; it is over, so the alert is cleared with the same breath."""
+        from everloop.store.alerts import clear_alert, raise_alert
+
         message = f"the store took no predictions for about {seconds:.1f} s; {moved} were kept on disk and moved"
         evidence = {"reason": self._reason, "seconds": round(seconds, 3), "moved": moved}
         full, self._full_reason, self._reason = self._full_reason, "", ""

@@ -17,7 +17,7 @@ import msgspec
 
 from everloop.core.clock import Clock
 from everloop.core.ids import new_id
-from everloop.store.alerts import Alert
+from everloop.store.records import Alert
 
 __all__ = ["FULL", "SPOOLING", "OutageNote", "left_alerts", "local_alerts"]
 

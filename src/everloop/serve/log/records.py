@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 
 __all__ = ["COLUMNS", "Record", "record_of"]
 

@@ -9,20 +9,18 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
-
-from sqlalchemy.engine import URL
+from typing import Any, Protocol
 
 from everloop.core.errors import UnavailableError
 from everloop.serve.log.records import COLUMNS, Record
 from everloop.store.engine import Store
+from everloop.store.place import Place, connect_postgres
 
 __all__ = ["PostgresSink", "Sink", "SinkBusyError", "SqliteSink", "open_sink"]
 
 _NAMES = ", ".join(COLUMNS)
 _RETRY_SECONDS = 0.0005
 _LONGEST_RETRY_SECONDS = 0.02
-_CONNECT_SECONDS = 3
 
 
 class SinkBusyError(Exception):
@@ -61,10 +59,9 @@ class Sink(Protocol):
 
 def open_sink(store: Store, *, fsync: bool) -> Sink:
     """The sink of a store; it connects when it is first written to."""
-    url = store.engine.url
-    if url.get_backend_name() == "sqlite":
-        return SqliteSink(str(url.database), fsync=fsync)
-    return PostgresSink(url)
+    if store.place.is_sqlite:
+        return SqliteSink(store.place.database, fsync=fsync)
+    return PostgresSink(store.place)
 
 
 class SqliteSink:
@@ -147,13 +144,13 @@ class PostgresSink:
     """PostgreSQL, by COPY.
 
     Args:
-        url: the store's URL.
+        place: where the store is.
     """
 
     is_instant = False
 
-    def __init__(self, url: URL) -> None:
-        self._url = url
+    def __init__(self, place: Place) -> None:
+        self._place = place
         self._connection: Any = None
 
     def write(self, records: Sequence[Record], *, patience: float) -> None:
@@ -194,25 +191,12 @@ class PostgresSink:
         except psycopg.Error as error:
             if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
                 self.close()
-            shown = self._url.render_as_string(hide_password=True)
             raise UnavailableError(
                 "store_unavailable",
-                f"the store {shown} does not take predictions: {error}",
+                f"the store {self._place.shown} does not take predictions: {error}",
                 hint="is the database running?",
             ) from error
 
     def _connect(self) -> Any:
-        import psycopg
-
-        url = self._url
-        self._connection = psycopg.connect(
-            host=url.host,
-            port=url.port,
-            user=url.username,
-            password=url.password,
-            dbname=url.database,
-            connect_timeout=_CONNECT_SECONDS,
-            autocommit=True,
-            **cast("dict[str, Any]", {name: value for name, value in url.query.items() if isinstance(value, str)}),
-        )
+        self._connection = connect_postgres(self._place)
         return self._connection

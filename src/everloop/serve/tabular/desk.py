@@ -27,7 +27,7 @@ from everloop.serve.recording import decode_request
 from everloop.serve.serving import Choice
 from everloop.serve.tabular.joining import cut_outputs, join_rows
 from everloop.serve.tabular.served import ServedRows
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 from everloop.store.row_values import pack_rows
 
 __all__ = ["Desk", "Job", "PredictionLog", "shadow_of"]

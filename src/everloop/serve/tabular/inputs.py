@@ -12,7 +12,7 @@ from everloop.core.project import Project
 from everloop.release.bundle import open_release
 from everloop.serve.recording import decode_request
 from everloop.serve.v2.signature import RowsDecoder, compile_signature
-from everloop.store.facts import Prediction
+from everloop.store.records import Prediction
 
 __all__ = ["input_reader"]
 

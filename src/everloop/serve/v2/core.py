@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from everloop.serve.v2.messages import InputTensor, Wishes
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["EXTENSIONS", "InferenceCore", "ModelMetadata", "Question", "Reply"]
 

@@ -14,7 +14,7 @@ from everloop.serve.failures import internal_error, status_of
 from everloop.serve.v2.core import EXTENSIONS, InferenceCore
 from everloop.serve.v2.grpc_messages import METHODS, SERVICE, grpc_messages
 from everloop.serve.v2.grpc_tensors import question_of, response_of
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["GrpcBounds", "GrpcServer", "start_grpc"]
 

@@ -17,7 +17,7 @@ from everloop.serve.tabular.served import ServedRows
 from everloop.serve.v2.core import ModelMetadata, Question, Reply
 from everloop.serve.v2.forecasts import check_wanted, forecast_inputs, forecast_outputs, outputs_of, query_of
 from everloop.serve.v2.infer import InferCall, chosen_outputs
-from everloop.store.keys import Scope
+from everloop.store.records import Scope
 
 __all__ = ["ServiceCore"]
 
