@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,11 +20,12 @@ from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters
 from everloop.validate.gates.result import GateResult, blocking, waived
 from everloop.validate.hierarchy import Sums
+from everloop.validate.recording import record_examination
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
-    from everloop.experiment.mlflow_tracker import Measurement, Tracker
+    from everloop.experiment.mlflow_tracker import Tracker
 
 __all__ = ["BASELINE", "Examination", "Reference", "Shared", "backtest_candidate", "examine", "plan_digest"]
 
@@ -199,7 +198,7 @@ def examine(
             n_series=shared.panel.n_series,
             marks=marks,
         )
-        _record(tracker, project, shared.panel, examination)
+        record_examination(tracker, project, shared.panel, examination)
         tracker.finish(run_id)
     return examination
 
@@ -249,60 +248,3 @@ def forecast_table(examination: Examination, panel: Panel) -> dict[str, Any]:
         columns[f"lo-{level:g}"] = np.concatenate([fold.lower[level].ravel() for fold in folds]).astype(np.float32)
         columns[f"hi-{level:g}"] = np.concatenate([fold.upper[level].ravel() for fold in folds]).astype(np.float32)
     return columns
-
-
-def _record(tracker: Tracker, project: Project, panel: Panel, examination: Examination) -> None:
-    from everloop.validate.plots import draw_plots  # matplotlib, which a reader of these records need not import
-
-    tracker.log(examination.run_id, _measurements(examination))
-    files: dict[str, str | bytes] = {
-        "evidence/gates.json": _json([gate.to_dict() for gate in examination.gates]),
-        "evidence/metrics.json": _json(examination.evaluation.scores.to_dict()),
-        "evidence/baseline.json": _json(examination.evaluation.baseline.to_dict()),
-        "options.json": _json(examination.options),
-    }
-    if examination.marks:
-        files["evidence/marks.json"] = _json(examination.marks)
-    if project.settings.tracking.plots:
-        for name, figure in draw_plots(examination, panel).items():
-            content = io.BytesIO()
-            figure.savefig(content, format="png", dpi=80)
-            files[f"plots/{name}.png"] = content.getvalue()
-    tracker.log_files(examination.run_id, files)
-    stopped = blocking(examination.gates)
-    tracker.set_tags(
-        examination.run_id,
-        {
-            "everloop.gates": "failed: " + ", ".join(gate.name for gate in stopped) if stopped else "passed",
-            "everloop.metric": examination.metric,
-        },
-    )
-
-
-def _measurements(examination: Examination) -> list[Measurement]:
-    from everloop.experiment.mlflow_tracker import Measurement
-
-    scores, baseline = examination.evaluation.scores, examination.evaluation.baseline
-    found = []
-    for prefix, measures, step in [
-        ("", scores.overall, 0),
-        ("baseline/", baseline.overall, 0),
-        *[("fold/", each, number) for number, each in enumerate(scores.by_fold)],
-        *[("horizon/", each, number + 1) for number, each in enumerate(scores.by_step)],
-    ]:
-        found += [
-            Measurement(prefix + name, each.value, step) for name, each in measures.items() if each.value is not None
-        ]
-    found += [
-        Measurement(f"skill/{name}", value) for name, value in examination.evaluation.skill.items() if value is not None
-    ]
-    found += [
-        Measurement(f"marked/{kind}", float(each["periods"]))
-        for kind, each in examination.marks.get("kinds", {}).items()
-    ]
-    found.append(Measurement("seconds/backtest", examination.backtest.seconds))
-    return found
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
