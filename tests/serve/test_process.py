@@ -25,7 +25,7 @@ from workers import children
 
 HEAVY = (
     "mlflow", "pandas", "sklearn", "pyarrow", "polars", "deltalake", "lightgbm", "statsforecast", "matplotlib",
-    "pydantic", "scipy", "sqlalchemy", "alembic", "ray", "wandb",
+    "prometheus_client", "pydantic", "scipy", "sqlalchemy", "alembic", "ray", "wandb",
 )  # fmt: skip
 START = """
 import json, os, signal, sys, threading, urllib.request

@@ -25,7 +25,7 @@ from everloop.serve.forecasting import forecasting_routes
 from everloop.serve.gate import Gate
 from everloop.serve.invocations.routes import scoring_routes
 from everloop.serve.loading import Loaded
-from everloop.serve.metrics import CONTENT_TYPE, Metrics
+from everloop.serve.metrics import Metrics
 from everloop.serve.playground.routes import playground_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
@@ -158,6 +158,10 @@ def _described(served: Loaded) -> dict[str, Any]:
 
 
 async def _metrics(service: Service, request: Request) -> Response:
-    from everloop.serve.standing import standing_text  # what no server needs before it answers
+    from prometheus_client import CONTENT_TYPE_LATEST  # what no server needs before it answers
 
-    return Response(service.metrics.text() + await standing_text(service), headers={"content-type": CONTENT_TYPE})
+    from everloop.serve.standing import standing_text
+
+    return Response(
+        service.metrics.text() + await standing_text(service), headers={"content-type": CONTENT_TYPE_LATEST}
+    )

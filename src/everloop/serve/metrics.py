@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
-
-from prometheus_client import CONTENT_TYPE_LATEST as CONTENT_TYPE
-from prometheus_client import CollectorRegistry, generate_latest
+from typing import Any, Protocol, cast
 
 from everloop import __version__
 from everloop.release.bundle import Release
 from everloop.serve.tally import Cell, Family, HistogramCell, Tally
 from everloop.store.records import Role
 
-__all__ = ["CONTENT_TYPE", "FAMILIES", "Metrics"]
+__all__ = ["FAMILIES", "Metrics"]
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 _SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
@@ -88,8 +85,6 @@ class Metrics:
     def __init__(self, folder: Path | None = None) -> None:
         self.is_shared = folder is not None
         self.tally = tally = Tally(FAMILIES, folder=folder)
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(tally)
         self.in_flight = tally.cell(IN_FLIGHT)
         self.failures = tally.cell(FAILURES)
         self.rows = tally.cell(ROWS)
@@ -105,7 +100,11 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition of all metrics of all workers."""
-        return generate_latest(self._registry)
+        from prometheus_client import CollectorRegistry, generate_latest  # what no server needs before it answers
+
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(cast("Any", self.tally))  # all that it asks of a collector is to collect
+        return generate_latest(registry)
 
     def requests(self, route: str, method: str, code: int) -> Cell:
         """The counter of a route's answers."""

@@ -18,10 +18,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 __all__ = ["Cell", "Family", "HistogramCell", "Tally", "forget_gauges"]
 
@@ -95,8 +95,8 @@ class HistogramCell:
         view[self._sum] += value
 
 
-class Tally(Collector):
-    """The numbers of one process, and a collector of those of all.
+class Tally:
+    """The numbers of one process, and a collector of those of all, as a registry of prometheus-client takes it.
 
     Args:
         families: what is counted.
@@ -218,6 +218,9 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str], int, int]]:
 
 
 def _metric(family: Family, series: dict[tuple[str, ...], list[float]]) -> Metric:
+    # a server's start need not wait for what is asked for by scrapes alone
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
     if family.kind == "histogram":
         histogram = HistogramMetricFamily(family.name, family.help, labels=family.labels)
         for labels, values in series.items():

@@ -139,15 +139,19 @@ def measure_pace(predictor: Predictor, examples: Rows, *, is_real: bool) -> Pace
         return Pace(call_seconds, 1, call_seconds, f"single rows: {predictor.flavor} may round otherwise in a batch")
     best = Pace(call_seconds, 1, call_seconds, "single rows: batches gain less than a fifth")
     spent = call_seconds * _TIMES
+    doubtful: list[Rows] = []  # batches of sizes that did not pay: their bits matter once a larger one does
     for size in _SIZES:
         if spent > _LONGEST_WARM_SECONDS:
             break
-        many = join_rows([examples], take=[place % examples.n for place in range(size)])
-        if not _is_same(predictor, many):
-            return Pace(call_seconds, 1, call_seconds, f"single rows: a batch of {size} gives other bits")
-        seconds = _timed(predictor, many)
-        spent += seconds * _TIMES + call_seconds * size
+        doubtful.append(join_rows([examples], take=[place % examples.n for place in range(size)]))
+        seconds = _timed(predictor, doubtful[-1])
+        spent += seconds * _TIMES
         if seconds / size < best.row_seconds * _GAIN:
+            other = next((rows.n for rows in doubtful if not _is_same(predictor, rows)), None)
+            if other is not None:
+                return Pace(call_seconds, 1, call_seconds, f"single rows: a batch of {other} gives other bits")
+            spent += call_seconds * sum(rows.n for rows in doubtful)
+            doubtful = []
             best = Pace(call_seconds, size, seconds / size, f"batches of up to {size}")
     return best
 
