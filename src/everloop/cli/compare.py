@@ -17,7 +17,9 @@ def command(
     metric: Annotated[
         str | None,
         typer.Option(
-            "--metric", "-m", help="Rank by wape, mase, rmsse, pinball, wrmsse or bias; with --plan, error or target."
+            "--metric",
+            "-m",
+            help="Rank by wape, mase, rmsse, pinball, wrmsse, wspl or bias; with --plan, error or target.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1)] = 20,

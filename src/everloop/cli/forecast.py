@@ -19,6 +19,7 @@ from everloop.loop.lease import held_lease
 from everloop.serve.batch.making import make_batch
 from everloop.serve.batch.places import Place
 from everloop.serve.batch.rows import BatchRows
+from everloop.serve.batch.totals import total_rows
 from everloop.serve.query import ForecastQuery
 from everloop.store.deployments import in_role, latest_state
 from everloop.store.engine import Store
@@ -31,13 +32,25 @@ def command(
         str | None,
         typer.Option("--out", "-o", metavar="PLACE", help="FILE.parquet, FILE.csv, delta:FOLDER, or a database's URL."),
     ] = None,
-    table: Annotated[str, typer.Option("--table", help="The table's name in a database.")] = "forecasts",
+    table: Annotated[
+        str | None,
+        typer.Option("--table", help="The table's name in a database; by default forecasts, or totals with --by."),
+    ] = None,
     keep: Annotated[int, typer.Option("--keep", help="Cutoffs that stay in a table; 0 means all.", min=0)] = 0,
     horizon: Annotated[
         int | None, typer.Option("--horizon", help="Steps ahead instead of forecast.horizon.", min=1)
     ] = None,
     level: Annotated[
         list[float] | None, typer.Option("--level", help="An interval level in percent; may be repeated.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMNS",
+            help="Write totals instead, by a series or static column, several with commas between, 'total' or "
+            "'series'; may be repeated.",
+        ),
     ] = None,
     project: ProjectOption = None,
     set_: SetOption = None,
@@ -50,9 +63,13 @@ def command(
     prediction, so that it is monitored and can be traced. A file or batch appears whole or not at all, and writing it
     again changes nothing.
 
+    With --by the forecasts are summed; the rows tell their level in sum_by, and a total's intervals are learnt from the
+    errors of that total in the backtest.
+
     Example: everloop forecast --out forecasts.parquet
     """
-    place = None if out is None else Place.parse(out, table=table, keep=keep)
+    name = table or ("totals" if by else "forecasts")
+    place = None if out is None else Place.parse(out, table=name, keep=keep)
     if place is not None and place.kind == "file" and keep:
         raise UsageError(
             "forecast_keep",
@@ -65,9 +82,9 @@ def command(
         _bring_up_to_date(found, store, clock)
         query = ForecastQuery(horizon=horizon, levels=None if level is None else tuple(level))
         batch = make_batch(found, store, clock, query)
-    rows = BatchRows.of(found, batch)
+    rows = total_rows(found, batch, by) if by else BatchRows.of(found, batch)
     is_written = place.write(rows) if place is not None else False
-    for note in batch.values.notes:
+    for note in rows.batch.values.notes:
         say(f"note: {note}")
     summary = {
         "prediction_id": batch.prediction_id,

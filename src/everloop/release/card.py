@@ -19,6 +19,7 @@ _NAMES = {
     "rmsse": "RMSSE: root squared error / squared step of the past",
     "pinball": "pinball loss / sum of actuals",
     "wrmsse": "WRMSSE: root squared errors of sums of series / their squared steps, by worth",
+    "wspl": "WSPL: quantile losses of sums of series / their steps, by worth",
 }
 
 

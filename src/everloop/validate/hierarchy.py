@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from everloop.core.errors import UsageError, nearest
 from everloop.core.settings.whole import Settings
 from everloop.data.panel import Panel
+from everloop.data.totals import grouping
 
-__all__ = ["Sums", "WeightedError", "wrmsse"]
+__all__ = ["Sums", "WeightedError", "scales", "wrmsse"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedError:
-    """A WRMSSE.
+    """A WRMSSE or WSPL.
 
     Attributes:
         value: the mean of the levels' values; ``None`` where a level has none.
@@ -60,10 +61,15 @@ class Sums:
         Raises:
             UsageError: a column is not there.
         """
-        weights = self._worth(past, actual.shape[1])
+        weights = self.worths(past, actual.shape[1])
         return wrmsse(past, actual, forecast, weights=weights, levels=self.levels)
 
-    def _worth(self, past: Panel, periods: int) -> Floats:
+    def worths(self, past: Panel, periods: int) -> Floats:
+        """What each series of a panel was worth over its last periods, shape ``(n_series,)``.
+
+        Raises:
+            UsageError: there is no such column of numbers.
+        """
         price: NDArray[np.float32] | float = 1.0
         moving = {name: each for name, each in (past.known | past.observed).items() if name not in past.categories}
         if self.worth in moving:
@@ -122,12 +128,11 @@ def wrmsse(
 
 
 def _level(panel: Panel, actual: Floats, forecast: Floats, weights: Floats, columns: Sequence[str]) -> float | None:
-    groups, count = _groups(panel, columns)
+    level = grouping(panel, columns, path="validate.sums")
+    groups, count = level.codes, len(level.labels)
     worth = np.bincount(groups, weights=weights, minlength=count)
-    scale = _scales(panel, groups, count)
-    error = np.zeros((count, actual.shape[1]))
-    np.add.at(error, groups, actual - forecast)
-    mean_square = (error**2).mean(axis=1)
+    scale = scales(panel, groups, count)
+    mean_square = (level.sums(actual - forecast) ** 2).mean(axis=1)
     # a sum without demand has no scale and, by the guide, no worth; its share falls away
     usable = np.isfinite(scale) & (scale > 0)
     total = worth[usable].sum()
@@ -136,35 +141,22 @@ def _level(panel: Panel, actual: Floats, forecast: Floats, weights: Floats, colu
     return float((worth[usable] / total * np.sqrt(mean_square[usable] / scale[usable])).sum())
 
 
-def _groups(panel: Panel, columns: Sequence[str]) -> tuple[NDArray[np.int64], int]:
-    """The number of the sum that each series belongs to, and how many sums there are."""
-    groups = np.zeros(panel.n_series, dtype=np.int64)
-    for column in columns:
-        if column in panel.series_columns:
-            place = panel.series_columns.index(column)
-            values: NDArray[np.generic] = np.array([key[place] for key in panel.keys])
-        elif column in panel.static:
-            values = panel.static[column]
-        else:
-            raise UsageError(
-                "wrmsse_column",
-                f"{column!r} is neither a series nor a static column",
-                hint=nearest(column, [*panel.series_columns, *panel.static]),
-            )
-        codes = np.unique(values, return_inverse=True)[1]
-        groups = np.unique(groups * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1]
-    return groups, int(groups.max(initial=-1)) + 1
+def scales(panel: Panel, groups: NDArray[np.int64], count: int, *, power: int = 2) -> Floats:
+    """The mean one-step difference of each sum's history to a power, from its first demand on; NaN without any.
 
-
-def _scales(panel: Panel, groups: NDArray[np.int64], count: int) -> Floats:
-    """The mean squared one-step difference of each sum's history, from its first demand on; NaN without any."""
+    Args:
+        panel: the history.
+        groups: the sum that each series belongs to.
+        count: how many sums there are.
+        power: 2 for WRMSSE, 1 for WSPL.
+    """
     length = int(panel.lengths.max(initial=0))
     place = panel.index_of_rows() - (panel.cutoff - length + 1)
     flat = groups[panel.series_of_rows()] * length + place
     sums = np.bincount(flat, weights=np.nan_to_num(panel.y), minlength=count * length).reshape(count, length)
     has_begun = np.maximum.accumulate(sums > 0, axis=1)[:, :-1]
-    squares = np.where(has_begun, np.diff(sums, axis=1) ** 2, 0.0).sum(axis=1)
+    steps = np.where(has_begun, np.abs(np.diff(sums, axis=1)) ** power, 0.0).sum(axis=1)
     pairs = has_begun.sum(axis=1)
-    scales = np.full(count, np.nan)
-    np.divide(squares, pairs, out=scales, where=pairs > 0)
-    return scales
+    found = np.full(count, np.nan)
+    np.divide(steps, pairs, out=found, where=pairs > 0)
+    return found

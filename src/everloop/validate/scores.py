@@ -14,6 +14,7 @@ from everloop.data.panel import Panel
 from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.hierarchy import Sums
 from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
+from everloop.validate.uncertainty import weighted_pinball
 
 __all__ = ["Evaluation", "Scores", "evaluate", "score_backtest", "skill"]
 
@@ -69,7 +70,7 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
         backtest: the forecasts beside what happened.
         panel: the data that it was made on, for the slices' values and the sums' history.
         slices: series or static columns.
-        sums: the sums of series whose weighted error (WRMSSE) is wanted too.
+        sums: the sums of series whose weighted errors (WRMSSE, and WSPL where there are intervals) are wanted too.
 
     Raises:
         SettingsError: a slice is neither.
@@ -95,6 +96,11 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
         for measures, fold in zip(by_fold, folds, strict=True):
             measures["wrmsse"] = _wrmsse(sums, fold, panel)
         overall["wrmsse"] = _mean_of([measures["wrmsse"] for measures in by_fold])
+    if sums is not None and backtest.levels:
+        for measures, fold, found in zip(by_fold, folds, weighted_pinball(sums, backtest, panel), strict=True):
+            n = int(np.isfinite(fold.actual).sum())
+            measures["wspl"] = Measure(found.value, n, "mean one-step differences of the sums", found.reason)
+        overall["wspl"] = _mean_of([measures["wspl"] for measures in by_fold])
     return Scores(
         overall=overall,
         by_fold=tuple(by_fold),
@@ -156,7 +162,7 @@ def skill(measure: Measure | None, baseline: Measure | None) -> float | None:
 
 def evaluate(scores: Scores, baseline: Scores) -> Evaluation:
     """Set a candidate's scores beside the baseline's."""
-    names = [name for name in ("wape", "mase", "rmsse", "pinball", "wrmsse") if name in scores.overall]
+    names = [name for name in ("wape", "mase", "rmsse", "pinball", "wrmsse", "wspl") if name in scores.overall]
     return Evaluation(
         scores, baseline, {name: skill(scores.overall[name], baseline.overall.get(name)) for name in names}
     )

@@ -21,6 +21,24 @@ class ForecastSettings(Section):
     adapt_intervals: bool = key(
         True, help="Whether the intervals of a release are widened or narrowed by what came true since."
     )
+    reconcile: Literal["bottom_up", "wls_struct", "wls_var", "mint_shrink"] = key(
+        "bottom_up",
+        help="How totals are had: as sums of the series (bottom_up), or by forecasting those of `forecast.totals` too "
+        "and making both agree, weighted by members (wls_struct), past errors (wls_var) or these and their "
+        "correlations (mint_shrink).",
+    )
+    totals: list[list[str]] = key(
+        [],
+        help="The totals that are forecast themselves, each level by its series or static columns; [] is the total of "
+        "everything.",
+    )
+    totals_candidate: str = key("statistical", help="Which forecaster forecasts these totals.", min_length=1)
+
+    def _check(self) -> None:
+        if self.reconcile != "bottom_up" and not self.totals:
+            raise ValueError(
+                f"forecast.reconcile = {self.reconcile!r} needs forecast.totals, such as [[], ['store_id']]"
+            )
 
 
 class TrainSettings(Section):
@@ -82,22 +100,22 @@ class ValidateSettings(Section):
     mode: Literal["refit", "update"] = key(
         "refit", help="At each cutoff: fit anew, or fit at the first cutoff and update with the rows that came since."
     )
-    metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse"] = key(
-        "wape", help="The metric that ranks candidates; 'wrmsse' needs `validate.sums`."
+    metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse", "wspl"] = key(
+        "wape", help="The metric that ranks candidates; 'wrmsse' and 'wspl' need `validate.sums`."
     )
     sums: list[list[str]] = key(
         [],
-        help="The levels of WRMSSE, each by the series or static columns whose values are summed; [] is the total, all "
-        "series columns are the series themselves.",
+        help="The levels of WRMSSE and WSPL, each by the series or static columns whose values are summed; [] is the "
+        "total, all series columns are the series themselves.",
     )
     worth: str = key(
         "",
-        help="A column of numbers, such as the price: a series weighs in WRMSSE by its target times this over the last "
+        help="A column of numbers, such as the price: a series weighs in both by its target times this over the last "
         "horizon; empty means by the target alone.",
     )
     slices: list[str] = key([], help="Static or series columns by whose values the metrics are also given.")
     gates: GateSettings = table(GateSettings)
 
     def _check(self) -> None:
-        if self.metric == "wrmsse" and not self.sums:
-            raise ValueError("validate.metric = 'wrmsse' needs validate.sums, such as [[], ['store_id']]")
+        if self.metric in ("wrmsse", "wspl") and not self.sums:
+            raise ValueError(f"validate.metric = {self.metric!r} needs validate.sums, such as [[], ['store_id']]")
