@@ -81,17 +81,17 @@ class LightGBMForecaster:
 
     def __init__(
         self,
-        trees: int = 100,
+        trees: int = 200,
         learning_rate: float = 0.08,
         *,
         leaves: int = 63,
         leaf_rows: int = 100,
-        max_rows: int = 1_000_000,
-        histories: Sequence[float] = (1.5, 3.0),
+        max_rows: int = 1_500_000,
+        histories: Sequence[float] = (1.5, 5.0),
         stride: int = 0,
         neighbours: bool = False,
         objective: str = "auto",
-        variance_power: float = 1.3,
+        variance_power: float = 1.1,
         windows: int = 3,
         without: Sequence[str] = (),
     ) -> None:
@@ -138,7 +138,9 @@ class LightGBMForecaster:
         past = no_errors()
         if earlier:
             none = ErrorPools.collect(past, horizon=1, lowest=lowest)
-            past = Trees(spec, context.horizon, scales, objective, 0, earlier, none).errors_of(panel, span or 0)
+            past = Trees(spec, context.horizon, scales, objective, 0, earlier, none).errors_of(
+                panel, span or 0, threads=context.threads
+            )
         errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
         self.learned_ = Trees(spec, context.horizon, scales, objective, n_rows, boosters, errors)
         self.memory = spec.memory
@@ -229,7 +231,7 @@ class LightGBMForecaster:
             raise ModelError(
                 "histories",
                 "histories holds no years",
-                hint="such as [1.5, 3]",
+                hint="such as [1.5, 5]",
                 path="train.options.lightgbm.histories",
             )
         n_rows = int((~np.isnan(panel.y)).sum())

@@ -23,8 +23,9 @@ from everloop.models.sampling import Scales, blocks
 
 __all__ = ["Trees"]
 
-_MOST_ERRORS = 1_000_000
+_MOST_ERRORS = 400_000
 """About how many past errors are measured: some thousands for each pool of the intervals."""
+_SEASONS_SEEN = 4
 Doubles = NDArray[np.float64]
 
 
@@ -50,7 +51,7 @@ class Trees:
     boosters: tuple[Predictor, ...]
     errors: ErrorPools
 
-    def ahead(self, block: Block, is_open: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    def ahead(self, block: Block, is_open: NDArray[np.bool_], *, threads: int = 1) -> tuple[Doubles, Doubles]:
         """Forecasts of the steps after a block, and the unit that their errors are measured in.
 
         A forecast that is longer than the trees see ahead goes in strides: what is forecast for one stands as history
@@ -59,6 +60,7 @@ class Trees:
         Args:
             block: the series, with what is known ahead.
             is_open: which of the next steps are no closed days, shape ``(steps,)``.
+            threads: of the trees; the bits do not depend on it.
 
         Returns:
             Two arrays of shape ``(series, steps)``.
@@ -72,15 +74,25 @@ class Trees:
             rows = Rows.ahead(n, memory, steps.stop - start)
             seen = extended.seen_from(newest + start, memory)
             found = features_of(self.spec, seen, rows, least=self.scales.least, unseen=self.scales.unseen)
-            raw = predict(self.boosters, self.objective, found).reshape(n, -1)
+            raw = predict(self.boosters, self.objective, found, threads=threads).reshape(n, -1)
             mean[:, steps] = np.maximum(raw, self.errors.lowest)
-            extended.y[:, newest + 1 :][:, steps] = np.where(is_open[steps], mean[:, steps], np.nan)
+            ahead = np.arange(newest + 1 + steps.start, newest + 1 + steps.stop)
+            is_had = is_open[steps] & self._is_usual(extended.y, ahead)
+            extended.y[:, ahead] = np.where(is_had, mean[:, steps], np.nan)
             parts.append(found)
         # the series' own size and deviation are those of its real history
         size, deviation = (each.reshape(n, -1)[:, :1] for each in (parts[0].scale, parts[0].deviation))
         return mean, error_unit(mean, size, np.nan_to_num(deviation), self.errors.lowest)
 
-    def errors_of(self, panel: Panel, span: int) -> PastErrors:
+    def _is_usual(self, y: NDArray[np.float32], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Where a series had a value in one of the last seasons; days on which it never has one stay without.
+
+        Shape ``(series, columns)``.
+        """
+        before = columns[None, :] - self.spec.season * np.arange(1, _SEASONS_SEEN + 1)[:, None]
+        return np.asarray((~np.isnan(y[:, before])).any(axis=1))
+
+    def errors_of(self, panel: Panel, span: int, *, threads: int = 1) -> PastErrors:
         """The errors of forecasts from each origin, a horizon apart, in the panel's last ``span`` periods.
 
         Of very many series a part is asked, evenly spread.
@@ -95,7 +107,7 @@ class Trees:
             block = Block.cut(panel, self.spec, asked[places], columns=columns)
             for origin in range(memory - 1, columns - 1, horizon):
                 is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
-                mean, unit = self.ahead(block.seen_from(origin, memory), is_open)
+                mean, unit = self.ahead(block.seen_from(origin, memory), is_open, threads=threads)
                 truth = block.y[:, origin + 1 : origin + 1 + horizon]
                 is_scored = ~np.isnan(truth) & is_open
                 steps = np.broadcast_to(step, truth.shape)
