@@ -14,9 +14,11 @@ from everloop.data.totals import Grouping, total_panel
 from everloop.models.total_errors import PastTotals, usual_change
 from everloop.validate.backtest import Backtest
 
-__all__ = ["PastWindows", "read_windows", "units"]
+__all__ = ["PastWindows", "read_windows", "units", "units_memory"]
 
 Floats = NDArray[np.float64]
+
+_UNIT_SEASONS, _UNIT_PERIODS = 4, 224
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,21 @@ class PastWindows:
             for pairs in (zip(self.actual, known, strict=True), zip(self.mean, known, strict=True))
         )
         drops = [panel.cutoff - int(cutoff) for cutoff in self.cutoffs]
-        return PastTotals(actual, mean, units(panel, level, drops, self.mean.shape[2]))
+        return PastTotals(actual, mean, units(panel, level, drops))
 
 
-def units(panel: Panel, level: Grouping, drops: list[int], horizon: int) -> Floats:
+def units_memory(season: int) -> int:
+    """How many periods before a cutoff the units are learnt from."""
+    return max(_UNIT_SEASONS * season, _UNIT_PERIODS) + season
+
+
+def units(panel: Panel, level: Grouping, drops: list[int]) -> Floats:
     """The unit of each total's errors as it was so many periods ago, shape ``(drops, totals)``."""
     totals = total_panel(panel, level)
     season = panel.frequency.season
-    periods = max(4 * season, 8 * horizon)
+    periods = units_memory(season) - season
+    if not drops:
+        return np.zeros((0, totals.n_series))
     return np.stack([usual_change(totals.y, totals.offsets, season, periods=periods, drop=drop) for drop in drops])
 
 

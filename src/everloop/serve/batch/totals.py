@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import NotFoundError, UsageError
+from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data.loading import load_panel
 from everloop.data.panel import Panel, join_key
 from everloop.data.totals import Grouping, grouping, level_columns, level_name
 from everloop.models.total_errors import TotalErrors
 from everloop.release.bundle import open_release
+from everloop.release.manifest import Manifest
 from everloop.serve.batch.making import Batch
 from everloop.serve.batch.rows import BatchRows
 from everloop.store.values import ForecastValues
 from everloop.validate.reconciling import Reconciliation
-from everloop.validate.totals import PastWindows, read_windows, units
+from everloop.validate.totals import PastWindows, read_windows, units, units_memory
 
 __all__ = ["SUM_BY", "total_rows"]
 
@@ -91,9 +94,11 @@ def _levels(project: Project, by: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _sources(project: Project, batch: Batch) -> _Sources:
     release = open_release(project.releases / batch.release, digest=batch.release)
-    panel, _ = load_panel(project, cutoff=batch.cutoff, horizon=0)
-    number = {join_key(key): row for row, key in enumerate(panel.keys)}
-    missing = [key for key in batch.values.series if key not in number]
+    needed = 0 if _method(project) else _reach(project, release.manifest, batch)
+    panel, number, missing = _named(project, batch, needed)
+    if missing and needed:
+        # a series that has not been seen for long
+        panel, number, missing = _named(project, batch, 0)
     if missing:
         raise NotFoundError(
             "total_series",
@@ -102,6 +107,22 @@ def _sources(project: Project, batch: Batch) -> _Sources:
         )
     rows = np.array([number[key] for key in batch.values.series], dtype=np.int64)
     return _Sources(panel, rows, read_windows(release.folder, panel).first(batch.values.mean.shape[1]))
+
+
+def _named(project: Project, batch: Batch, history: int) -> tuple[Panel, dict[str, int], list[str]]:
+    """The panel, the row of each of its series, and the series of a batch that it lacks."""
+    panel, _ = load_panel(project, cutoff=batch.cutoff, history=history, horizon=0)
+    number = {join_key(key): row for row, key in enumerate(panel.keys)}
+    return panel, number, [key for key in batch.values.series if key not in number]
+
+
+def _reach(project: Project, manifest: Manifest, batch: Batch) -> int:
+    """How many periods of the past the units of the release's windows and of the batch need."""
+    frequency = Frequency.parse(project.settings.data.frequency)
+    plan = manifest.metrics["plan"]
+    since = frequency.index_of(batch.cutoff) - frequency.index_of(datetime.fromisoformat(manifest.cutoff))
+    # a grid that begins elsewhere may put one instant into the period before
+    return since + 1 + plan["horizon"] + (plan["windows"] - 1) * plan["step"] + units_memory(frequency.season)
 
 
 def _method(project: Project) -> list[str]:
@@ -165,7 +186,7 @@ def _level(
         lower, upper = ({each: own.sums(found[each]) for each in found} for found in (values.lower, values.upper))
         return mean, lower, upper
     errors = TotalErrors.collect(sources.windows.totals(sources.panel, level), lowest=_lowest(sources.panel))
-    unit = units(sources.panel, level, [0], sources.windows.mean.shape[2])[0]
+    unit = units(sources.panel, level, [0])[0]
     lower, upper = errors.intervals(mean, unit, values.lower)
     return mean, lower, upper
 
