@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from everloop.models.blocks import Block
 from everloop.models.feature_spec import SEASONAL_LAGS, SEASONAL_MEANS, FeatureSpec
 from everloop.models.neighbours import nearest_changes, nearest_events
-from everloop.models.windows import window_means, window_sums
+from everloop.models.windows import window_counts, window_means
 
 __all__ = ["Features", "Rows", "features_of"]
 
@@ -149,11 +149,12 @@ def _sizes(spec: FeatureSpec, block: Block, rows: Rows) -> dict[str, Doubles]:
 def _counters(spec: FeatureSpec, block: Block, rows: Rows) -> list[NDArray[Any]]:
     """What the target's past says without its unit, in the order of ``spec.names``."""
     middle, wide = spec.middle, spec.windows[-1]
-    is_there = ~np.isnan(block.y)
-    zeros = window_means(np.where(is_there, block.y == 0, np.nan), [middle, wide])
-    counts = window_sums(is_there.astype(np.float64), [wide])
+    there = window_counts(~np.isnan(block.y), [middle, wide])
+    zeros = window_counts(block.y == 0, [middle, wide])
     since = _since_sale(block.y, most=spec.memory)
-    return [_at(table, rows.series, rows.origin) for table in (zeros[middle], zeros[wide], since, counts[wide])]
+    with np.errstate(invalid="ignore"):
+        shares = [zeros[window] / there[window] for window in (middle, wide)]
+    return [_at(table, rows.series, rows.origin) for table in (*shares, since, there[wide])]
 
 
 def _covariate(spec: FeatureSpec, values: Floats, rows: Rows) -> list[NDArray[Any]]:

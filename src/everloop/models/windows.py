@@ -13,18 +13,10 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["shifted", "window_means", "window_sums"]
+__all__ = ["window_counts", "window_means", "window_sums"]
 
 Block = NDArray[np.float64]
-
-
-def shifted(block: Block, by: int) -> Block:
-    """Each row moved ``by`` columns to the right, with zeros before."""
-    if by == 0:
-        return block
-    moved = np.zeros_like(block)
-    moved[:, by:] = block[:, : max(block.shape[1] - by, 0)]
-    return moved
+Counts = NDArray[np.int32]
 
 
 def window_sums(block: Block, windows: Iterable[int], *, stride: int = 1) -> dict[int, Block]:
@@ -47,20 +39,57 @@ def window_sums(block: Block, windows: Iterable[int], *, stride: int = 1) -> dic
     while wanted and power <= wanted[-1]:
         for window in wanted:
             if window & power:
-                term = shifted(part, covered[window] * stride)
-                sums[window] = term if window not in sums else sums[window] + term
+                if window in sums:
+                    _add_from(sums[window], part, covered[window] * stride)
+                else:
+                    sums[window] = part.copy()
                 covered[window] += power
         power *= 2
         if power <= wanted[-1]:
-            part = part + shifted(part, power // 2 * stride)
+            wider = part.copy()
+            _add_from(wider, part, power // 2 * stride)
+            part = wider
     return sums
+
+
+def window_counts(is_true: NDArray[np.bool_], windows: Iterable[int], *, stride: int = 1) -> dict[int, Counts]:
+    """For each window how many of its terms are true; whole numbers have no rounding, so running sums will do.
+
+    >>> window_counts(np.array([[True, False, True, True]]), [2])[2]
+    array([[1, 1, 1, 2]], dtype=int32)
+    """
+    rows, columns = is_true.shape
+    if stride == 1:
+        running = np.cumsum(is_true, axis=1, dtype=np.int32)
+    else:
+        padded = np.zeros((rows, -(-columns // stride) * stride), dtype=np.bool_)
+        padded[:, :columns] = is_true
+        phases = padded.reshape(rows, -1, stride).cumsum(axis=1, dtype=np.int32)
+        running = phases.reshape(rows, -1)[:, :columns]
+    counts = {}
+    for window in set(windows):
+        counts[window] = running.copy()
+        reach = window * stride
+        if reach < columns:
+            counts[window][:, reach:] -= running[:, :-reach]
+    return counts
 
 
 def window_means(block: NDArray[np.floating], windows: Iterable[int], *, stride: int = 1) -> dict[int, Block]:
     """For each window the mean of those of its terms that are no NaN; NaN where none is."""
     wanted = sorted(set(windows))
     is_there = ~np.isnan(block)
-    totals = window_sums(np.where(is_there, block, 0.0).astype(np.float64), wanted, stride=stride)
-    counts = window_sums(is_there.astype(np.float64), wanted, stride=stride)
+    if is_there.all():
+        totals = window_sums(block.astype(np.float64), wanted, stride=stride)
+        counts = window_counts(is_there[:1], wanted, stride=stride)
+    else:
+        totals = window_sums(np.where(is_there, block, 0.0).astype(np.float64), wanted, stride=stride)
+        counts = window_counts(is_there, wanted, stride=stride)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {window: totals[window] / counts[window] for window in wanted}
+
+
+def _add_from(total: Block, part: Block, by: int) -> None:
+    """Add ``part``, moved ``by`` columns to the right, in place."""
+    if by < total.shape[1]:
+        total[:, by:] += part[:, : total.shape[1] - by]
