@@ -122,7 +122,7 @@ def _reach(project: Project, manifest: Manifest, batch: Batch) -> int:
     plan = manifest.metrics["plan"]
     since = frequency.index_of(batch.cutoff) - frequency.index_of(datetime.fromisoformat(manifest.cutoff))
     # a grid that begins elsewhere may put one instant into the period before
-    return since + 1 + plan["horizon"] + (plan["windows"] - 1) * plan["step"] + units_memory(frequency.season)
+    return int(since + 1 + plan["horizon"] + (plan["windows"] - 1) * plan["step"] + units_memory(frequency.season))
 
 
 def _method(project: Project) -> list[str]:
