@@ -9,6 +9,7 @@ from datetime import datetime
 __all__ = ["new_id"]
 
 # seeded by the system for each process: an id must be unique, it is no secret
+_LOW = (1 << 62) - 1
 _random = random.Random(os.urandom(32))
 os.register_at_fork(after_in_child=lambda: _random.seed(os.urandom(32)))
 
@@ -22,7 +23,6 @@ def new_id(now: datetime) -> str:
     """
     millis = int(now.timestamp() * 1000)
     bits = _random.getrandbits(74)
-    return (
-        f"{millis >> 16 & 0xFFFF_FFFF:08x}-{millis & 0xFFFF:04x}-7{bits & 0xFFF:03x}"
-        f"-{0x8000 | bits >> 12 & 0x3FFF:04x}-{bits >> 26:012x}"
-    )
+    # one number is written out faster than five
+    text = f"{millis << 80 | 0x7000 << 64 | bits >> 62 << 64 | 0x8000 << 48 | bits & _LOW:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

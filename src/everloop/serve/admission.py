@@ -129,6 +129,10 @@ class Admission:
                     break
         return Visit(headers, caller, begin_trace(headers) if is_traced else None)
 
+    def is_noted(self, status: int) -> bool:
+        """Whether the end of a request with this status is written anywhere; :meth:`leave` need not be called else."""
+        return self._spans is not None or (self._is_journaled and self._journal.is_wanted(status))
+
     def refused(self, headers: Headers, status: int, seconds: float, *, route: str, method: str, error: str) -> None:
         """Note a request that was not let in."""
         self.leave(Visit(headers, NOBODY, None), status, seconds, route=route, method=method, error=error)

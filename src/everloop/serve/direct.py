@@ -86,18 +86,18 @@ class DirectRoute(ABC):
         self._in_flight.add(-1.0)
         passage.exchange.pass_on()
 
-    def give(self, passage: Passage, headers: bytes, body: bytes, prediction: Prediction) -> None:
-        """Send an answer that is stored."""
+    def give(self, passage: Passage, headers: bytes, prediction: Prediction, *body: bytes) -> None:
+        """Send an answer that is stored, whose body may come in several parts."""
         visit = passage.visit
         lines = b"%bx-everloop-prediction: %b\r\nx-everloop-release: %b\r\n%b" % (
             headers,
             prediction.id.encode(),
             prediction.release.encode(),
-            b"" if visit is None else visit.answer_headers,
+            b"" if visit is None or visit.trace is None else visit.answer_headers,
         )
-        passage.exchange.reply(200, lines, body)
+        passage.exchange.reply(200, lines, *body)
         self._ok.add()
-        self._leave(passage, 200, prediction=prediction.id, release=prediction.release)
+        self._leave(passage, 200, prediction)
 
     def fail(self, passage: Passage, error: EverloopError) -> None:
         """Send an error."""
@@ -113,13 +113,13 @@ class DirectRoute(ABC):
         metrics.requests(self._route, self._method, status).add()
         self._leave(passage, status, error=error.code)
 
-    def _leave(
-        self, passage: Passage, status: int, *, prediction: str = "", release: str = "", error: str = ""
-    ) -> None:
+    def _leave(self, passage: Passage, status: int, prediction: Prediction | None = None, *, error: str = "") -> None:
         self.service.in_flight -= 1
         self._in_flight.add(-1.0)
         seconds = time.perf_counter() - passage.started
         self._latency.observe(seconds)
+        if not self._admission.is_noted(status):
+            return
         visit = passage.visit
         if visit is None:
             headers = passage.exchange.headers
@@ -131,7 +131,7 @@ class DirectRoute(ABC):
             seconds,
             route=self._route,
             method=self._method,
-            prediction=prediction,
-            release=release,
+            prediction="" if prediction is None else prediction.id,
+            release="" if prediction is None else prediction.release,
             error=error,
         )

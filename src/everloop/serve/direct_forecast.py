@@ -92,9 +92,9 @@ class DirectForecast(DirectRoute):
             if error is not None:
                 self.fail(passage, error)
                 return
-            body = b'{"prediction_id":"%b",%b' % (prediction.id.encode(), entry.body)
-            self.give(passage, b"content-type: application/json\r\n", body, prediction)
-            if prediction.role == "champion":
+            begin = b'{"prediction_id":"%b",' % prediction.id.encode()
+            self.give(passage, b"content-type: application/json\r\n", prediction, begin, entry.body)
+            if service.host.serving.challenger is not None and prediction.role == "champion":
                 service.shadow.cast(ForecastQuery((key,)), kind="forecast", twin=prediction.id)
 
         service.log.put(prediction, done)

@@ -131,6 +131,8 @@ class Connection(asyncio.Protocol):
         self._is_draining = False
         self._can_write: asyncio.Event | None = None
         self._stuck_since = 0.0
+        self._dated: Any = None
+        self._date = b""
         self.is_closed = False
         self.client: tuple[str, int] | None = None
         self.server: tuple[str, int] | None = None
@@ -282,10 +284,11 @@ class Connection(asyncio.Protocol):
 
     def default_headers(self) -> bytes:
         """The date, which uvicorn renews each second, as a header line."""
-        for name, value in self._server_state.default_headers:
-            if name == b"date":
-                return b"date: %b\r\n" % value
-        return b""
+        headers = self._server_state.default_headers
+        if headers is not self._dated:
+            self._dated = headers
+            self._date = b"".join(b"date: %b\r\n" % value for name, value in headers if name == b"date")
+        return self._date
 
     def write(self, data: bytes) -> None:
         """Send bytes."""

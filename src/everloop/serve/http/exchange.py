@@ -63,27 +63,22 @@ class Exchange:
         """Give a request that a hot route cannot answer after all to the ASGI application."""
         self._connection.to_application(self)
 
-    def reply(self, status: int, headers: bytes, body: bytes) -> None:
+    def reply(self, status: int, headers: bytes, *body: bytes) -> None:
         """Answer, once, on the event loop.
 
         Args:
             status: the status.
             headers: header lines, each ended by CR LF, without content-length, date and connection.
-            body: the body.
+            body: the body, in one part or several.
         """
         if self.is_answered:
             return
         self.is_answered = True
         connection = self._connection
         end = b"\r\n" if self.is_kept else b"connection: close\r\n\r\n"
-        head = b"%b%b%bcontent-length: %d\r\n%b" % (
-            STATUS_LINES[status],
-            connection.default_headers(),
-            headers,
-            len(body),
-            end,
-        )
-        connection.write(head if self.method == b"HEAD" else head + body)
+        length = b"content-length: %d\r\n" % sum(map(len, body))
+        head = (STATUS_LINES[status], connection.default_headers(), headers, length, end)
+        connection.write(b"".join(head if self.method == b"HEAD" else head + body))
         connection.finished(self)
 
 

@@ -19,6 +19,7 @@ COLUMNS = (
 
 _SHARE_DIGITS = 8
 _SHARES = 16**_SHARE_DIGITS
+_EXACT_SECONDS = 2.0**32  # up to here a float tells microseconds apart
 
 
 def record_of(prediction: Prediction, inputs: float) -> Record:
@@ -58,9 +59,15 @@ def instant_text(instant: datetime) -> str:
     >>> instant_text(datetime(2011, 12, 9, 3, tzinfo=UTC))
     '2011-12-09T03:00:00.000000Z'
     """
-    if instant.tzinfo is not UTC:
-        instant = instant.astimezone(UTC)
-    return instant.isoformat(timespec="microseconds")[:26] + "Z"
+    global _second
+    stamp = instant.timestamp()
+    second = int(stamp)
+    known, text = _second
+    if second != known:  # most predictions share their second with the one before
+        text = instant.astimezone(UTC).isoformat(timespec="microseconds")[:19]
+        _second = (second if 1 <= stamp < _EXACT_SECONDS else None, text)  # in one assignment: threads ask too
+    return f"{text}.{instant.microsecond:06d}Z"
 
 
+_second: tuple[int | None, str] = (None, "")
 _kept_text = lru_cache(maxsize=4096)(instant_text)

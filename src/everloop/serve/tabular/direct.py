@@ -61,5 +61,5 @@ class DirectInfer(DirectRoute):
         )
         if answered.reason:
             headers += b"x-everloop-fallback: %b\r\n" % answered.reason.encode()
-        self.give(passage, headers, body, prediction)
+        self.give(passage, headers, prediction, body)
         self.service.shadow_rows(job)
