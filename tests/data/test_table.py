@@ -47,9 +47,18 @@ def rows_of(*rows: tuple[str, int, float | None, float | None, str | None]) -> p
     return frame.with_columns((pl.lit(FIRST) + pl.duration(days=pl.col("at"))).cast(pl.Datetime("us")).alias("at"))
 
 
-def put(path: Path, frame: pl.DataFrame, *, now: datetime = NOW, origin: str = "") -> Merge:
-    spill = MonthSpill("at")
-    spill.add(frame)
+def put(
+    path: Path,
+    frame: pl.DataFrame,
+    *,
+    now: datetime = NOW,
+    origin: str = "",
+    rows_in_part: int = 1_000,
+    memory: int = 10**9,
+) -> Merge:
+    spill = MonthSpill(COLUMNS, rows_in_part=rows_in_part, bytes_in_memory=memory)
+    for part in frame.iter_slices(5):
+        spill.add(part)
     try:
         return table.merge(path, COLUMNS, spill, now=now, origin=origin)
     finally:
@@ -60,6 +69,31 @@ number = st.one_of(st.none(), st.floats(-5, 5, width=16))
 row = st.tuples(
     st.sampled_from(["x", "y", "z"]), st.integers(0, 90), number, number, st.sampled_from([None, "p", "q", ""])
 )
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    days=st.lists(st.lists(row, min_size=1, max_size=30, unique_by=lambda each: each[:2]), min_size=1, max_size=3),
+    rows_in_part=st.integers(1, 9),
+    memory=st.integers(0, 2_000),
+)
+def test_a_month_in_parts_is_what_it_is_in_one(
+    tmp_path_factory: pytest.TempPathFactory, days: list[list[Any]], rows_in_part: int, memory: int
+) -> None:
+    """The same digests, counts and rows, whatever is cut or lies on disk, and whichever file brings the rows."""
+    folder = tmp_path_factory.mktemp("parts")
+    for place, rows in enumerate([*days, days[-1]]):
+        frame, origin = rows_of(*rows), str(place % 2)
+        whole = put(folder / "whole", frame, origin=origin)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(table, "ROWS_IN_PART", rows_in_part)
+            patch.setattr(table, "_BYTES_AT_ONCE", 0)
+            parts = put(folder / "parts", frame, origin=origin, rows_in_part=rows_in_part, memory=memory)
+            read = table.read(folder / "parts")
+        assert (parts.added, parts.corrected, parts.unchanged) == (whole.added, whole.corrected, whole.unchanged)
+        assert (parts.version.digest, parts.version.rows) == (whole.version.digest, whole.version.rows)
+        assert table.month_digests(folder / "parts") == table.month_digests(folder / "whole")
+        assert read.sort("item", "at").equals(table.read(folder / "whole").sort("item", "at"))
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])

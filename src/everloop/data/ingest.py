@@ -20,6 +20,7 @@ from everloop.data import table
 from everloop.data.conforming import conform, decide_types
 from everloop.data.contract import REASONS, Contract, split_duplicates
 from everloop.data.sources import read_source, source_stamp
+from everloop.data.spans import Part, Parts
 from everloop.data.stack import MonthSpill
 from everloop.data.table import DatasetVersion
 from everloop.data.table_columns import Columns
@@ -161,7 +162,7 @@ class _Ingestion:
     def run(self, chunks: Iterable[pl.DataFrame], path: Any) -> IngestResult:
         """Take in all chunks, then merge them in one commit."""
         before = table.head(path)
-        spill = MonthSpill(self.columns.time)
+        spill = MonthSpill(self.columns)
         try:
             contract: Contract | None = None
             is_number: dict[str, bool] = {}
@@ -173,7 +174,7 @@ class _Ingestion:
             if contract is None or not self.rows:
                 return self._nothing(before)
             months = _Months(spill, self.columns)
-            for _, contradicted in months.contradictions():
+            for contradicted in months.contradictions():
                 self._set_aside(
                     contradicted, pl.Series([["duplicate"]] * contradicted.height, dtype=pl.List(pl.String))
                 )
@@ -291,12 +292,20 @@ class _Ingestion:
         if not self.settings.max_gap:
             return 0
         step = Frequency.parse(self.project.settings.data.frequency).step_us
-        keys = pl.concat([rows.select(self.columns.key) for _, rows in months])
-        holes = keys.sort(self.columns.key).select(
-            (pl.col(self.columns.time).diff().over(list(self.columns.series)).dt.total_microseconds() // step - 1)
-            > self.settings.max_gap
-        )
-        return int(holes.to_series().sum())
+        names = list(self.columns.series)
+        holes = 0
+        latest: pl.DataFrame | None = None  # of each series so far
+        for _, parts in months:
+            for part in parts:
+                keys = part.rows.select(self.columns.key)
+                before = keys.clear() if latest is None else latest.join(keys, on=names, how="semi")
+                ordered = pl.concat([before, keys]).sort(self.columns.key)
+                steps = pl.col(self.columns.time).diff().over(names).dt.total_microseconds() // step
+                holes += int(ordered.select((steps - 1 > self.settings.max_gap).sum()).item())
+                others = keys.clear() if latest is None else latest.join(keys, on=names, how="anti")
+                newest = ordered.unique(subset=names, keep="last", maintain_order=True)
+                latest = pl.concat([others, newest])
+        return holes
 
     def _nothing(self, before: DatasetVersion | None) -> IngestResult:
         if before is None:
@@ -313,13 +322,26 @@ class _Months:
         self._spill = spill
         self._columns = columns
 
-    def __iter__(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        for month, rows in self._spill:
-            yield month, split_duplicates(rows, self._columns)[0]
+    def __iter__(self) -> Iterator[tuple[str, Parts]]:
+        for month, parts in self._spill:
+            yield month, _Unique(parts, self._columns)
 
-    def contradictions(self) -> Iterator[tuple[str, pl.DataFrame]]:
-        """The rows of each month that a later one of the same key contradicts."""
-        for month, rows in self._spill:
-            contradicted = split_duplicates(rows, self._columns)[1]
-            if contradicted.height:
-                yield month, contradicted
+    def contradictions(self) -> Iterator[pl.DataFrame]:
+        """The rows that a later one of the same key contradicts."""
+        for _, parts in self._spill:
+            for part in parts:
+                contradicted = split_duplicates(part.rows, self._columns)[1]
+                if contradicted.height:
+                    yield contradicted
+
+
+@dataclass(frozen=True, slots=True)
+class _Unique:
+    """The parts of a month with unique keys."""
+
+    parts: Parts
+    columns: Columns
+
+    def __iter__(self) -> Iterator[Part]:
+        for part in self.parts:
+            yield Part(part.span, split_duplicates(part.rows, self.columns)[0])

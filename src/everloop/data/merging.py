@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from everloop.data.table_columns import INGESTED_AT, KNOWN_AT, Columns
 
-__all__ = ["Change", "content_digest", "merge_rows"]
+__all__ = ["Change", "content_digest", "digest_in_order", "merge_rows"]
 
 _NEW = "_new"
 
@@ -25,6 +25,9 @@ class Change:
     added: int
     corrected: int
     unchanged: int
+
+    def __add__(self, other: Change) -> Change:
+        return Change(self.added + other.added, self.corrected + other.corrected, self.unchanged + other.unchanged)
 
 
 def merge_rows(
@@ -96,19 +99,48 @@ def content_digest(rows: pl.DataFrame, columns: Columns) -> str:
     """
     names = [name for name in columns.all if name in rows.columns]
     ordered = rows.select(names).sort(columns.key)
-    hasher = hashlib.sha256(str(ordered.height).encode())
+    return digest_in_order(names, ordered.height, lambda name: iter([ordered[name]]))
+
+
+def digest_in_order(names: Sequence[str], height: int, column: Callable[[str], Iterator[pl.Series]]) -> str:
+    """The digest of :func:`content_digest` for rows that lie sorted, in one or more pieces.
+
+    Args:
+        names: the columns.
+        height: how many rows there are.
+        column: gives a column's pieces in their order, as often as asked; only one is held at a time.
+    """
+    hasher = hashlib.sha256(str(height).encode())
     for name in names:
-        column = ordered[name]
         hasher.update(f"\\0{name}\\0".encode())
-        hasher.update(np.packbits(column.is_null().to_numpy()).tobytes())
-        if column.dtype == pl.String:
-            texts = column.fill_null("").rechunk().to_arrow().cast(pa.large_string())
-            _, offsets, data = texts.buffers()
-            hasher.update(memoryview(offsets)[: 8 * (len(texts) + 1)])
-            hasher.update(memoryview(data)[: int(np.frombuffer(offsets, "<i8")[len(texts)])] if data else b"")
-        elif column.dtype == pl.Float64:
-            # adding zero makes one of the two zeros
-            hasher.update((column.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes())
+        is_empty = [piece.is_null().to_numpy() for piece in column(name)]
+        hasher.update(np.packbits(np.concatenate(is_empty) if is_empty else np.zeros(0, dtype=bool)).tobytes())
+        first = next(column(name), None)
+        if first is not None and first.dtype == pl.String:
+            _hash_texts(hasher, name, column)
         else:
-            hasher.update(column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())
+            for piece in column(name):
+                hasher.update(_numbers(piece))
     return hasher.hexdigest()
+
+
+def _hash_texts(hasher: hashlib._Hash, name: str, column: Callable[[str], Iterator[pl.Series]]) -> None:
+    """Where each text ends, then all texts."""
+    end = 0
+    hasher.update(np.zeros(1, dtype="<i8").tobytes())
+    for piece in column(name):
+        ends = piece.fill_null("").str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() + end
+        hasher.update(ends.astype("<i8").tobytes())
+        end = int(ends[-1]) if len(ends) else end
+    for piece in column(name):
+        texts = piece.fill_null("").rechunk().to_arrow().cast(pa.large_string())
+        _, offsets, data = texts.buffers()
+        if data is not None:
+            hasher.update(memoryview(data)[: int(np.frombuffer(offsets, "<i8")[len(texts)])])
+
+
+def _numbers(column: pl.Series) -> bytes:
+    if column.dtype == pl.Float64:
+        # adding zero makes one of the two zeros
+        return bytes((column.fill_null(0.0).to_numpy() + 0.0).astype("<f8").tobytes())
+    return bytes(column.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8").tobytes())

@@ -96,17 +96,22 @@ def read_file(path: Path) -> Iterator[pl.DataFrame]:
         )
     try:
         if kind == "parquet":
-            yield from _slices(pl.scan_parquet(path).collect())
+            yield from _batches(pl.scan_parquet(path, glob=False))
         else:
             separator = "\t" if path.suffix.lower() == ".tsv" else ","
             # all as text: the contract decides what a column is, and codes such as 00123 keep their zeros
-            yield from _slices(pl.read_csv(path, infer_schema=False, separator=separator))
+            yield from _batches(pl.scan_csv(path, infer_schema=False, separator=separator, glob=False))
     except pl.exceptions.NoDataError:
         return
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(
             "source_unreadable", f"{path.name} cannot be read: {error}", hint="is the file whole?", path=str(path)
         ) from error
+
+
+def _batches(file: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """A file's rows in its own order, of which memory holds a few batches at a time."""
+    yield from file.collect_batches(chunk_size=_CHUNK_ROWS, maintain_order=True)
 
 
 def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -24,7 +24,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from everloop.core.digest import digest_json
 from everloop.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from everloop.data.merging import content_digest, merge_rows
+from everloop.data.merging import Change, content_digest, digest_in_order, merge_rows
+from everloop.data.spans import EVERY_SERIES, ROWS_IN_PART, Part, Parts, Span, spans_of
 from everloop.data.stack import FrameStack
 from everloop.data.table_columns import PERIOD, Columns
 
@@ -50,14 +51,15 @@ _ATTEMPTS = 12
 _WAIT_SECONDS = 0.02
 _ORIGINS_KEPT = 8
 _OPENED_KEPT = 8
+_BYTES_AT_ONCE = 16_000_000
 _CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
 """Delta drops old entries of its log by default; here they are the versions' description."""
 
 
 class Months(Protocol):
-    """Rows by month, that can be gone through again."""
+    """Rows by month, in one part or more; can be gone through again."""
 
-    def __iter__(self) -> Iterator[tuple[str, pl.DataFrame]]: ...
+    def __iter__(self) -> Iterator[tuple[str, Parts]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,10 @@ def read(path: Path, *, version: int | None = None, columns: list[str] | None = 
 def read_periods(
     path: Path, *, version: int | None = None, columns: list[str] | None = None, first: str = ""
 ) -> Iterable[tuple[str, pl.DataFrame]]:
-    """The rows of a version month by month, from month ``first`` on, so that memory holds one month at a time."""
+    """The rows of a version month by month, from month ``first`` on.
+
+    A month of many rows comes in several batches, which follow one another, so that memory holds a part of it.
+    """
     table = _snapshot(path, version)
     if table is None:
         raise NotFoundError(
@@ -151,7 +156,8 @@ def read_periods(
     files, types = _files(table), _types(table)
     for month in sorted(files):
         if month >= first:
-            yield month, _read_files(files[month], columns, types)
+            for batch in _batches(files[month], columns, types):
+                yield month, batch
 
 
 def read_month(path: Path, month: str, *, columns: list[str] | None = None) -> pl.DataFrame:
@@ -173,10 +179,15 @@ def schema(path: Path) -> dict[str, pl.DataType]:
 
 def earliest(path: Path, time: str) -> datetime | None:
     """The earliest time in the newest version."""
-    for _, frame in read_periods(path, columns=[time]):
-        found = frame[time].min()
-        return found if isinstance(found, datetime) else None
-    return None
+    found: datetime | None = None
+    first = ""
+    for month, frame in read_periods(path, columns=[time]):
+        if found is not None and month > first:
+            break
+        begin = frame[time].min()
+        if isinstance(begin, datetime):
+            found, first = begin if found is None else min(found, begin), month
+    return found
 
 
 def last_known(path: Path, time: str, target: str, *, version: int | None = None) -> datetime | None:
@@ -234,8 +245,8 @@ def _merge_once(path: Path, columns: Columns, months: Months, now: datetime, ori
     present = _description(table) if table is not None else None
     with FrameStack() as touched:
         draft = _Draft(columns, now, table, present, touched)
-        for month, rows in months:
-            draft.take(month, rows, origin)
+        for month, parts in months:
+            draft.take(month, parts, origin)
         if not draft.touched:
             if table is None or present is None:
                 raise DataError("dataset_empty", "there are no rows to make a table of", hint="is the source empty?")
@@ -271,26 +282,66 @@ class _Draft:
         self.touched: list[str] = []
         self.added = self.corrected = self.unchanged = 0
 
-    def take(self, month: str, rows: pl.DataFrame, origin: str) -> None:
-        """Merge the new rows of a month."""
-        source = content_digest(rows, self.columns)
-        self.sources.append(source)
+    def take(self, month: str, parts: Parts, origin: str) -> None:
+        """Merge the new rows of a month, part by part."""
         said = self.inputs.get(month, {})
-        if said.get(origin) == source:
-            self.unchanged += rows.height
+        if origin in said:
+            height, source = self._source(parts)
+            if said[origin] == source:
+                self.sources.append(source)
+                self.unchanged += height
+                return
+        sources: list[str] = []
+        with FrameStack() as merged:
+            change = Change(0, 0, 0)
+            for part in parts:
+                sources.append(content_digest(part.rows, self.columns))
+                for piece in self._pieces(month, part):
+                    change += self._merge(month, piece, merged)
+            source = _source_digest(sources)
+            self.sources.append(source)
+            latest = [(name, digest) for name, digest in said.items() if name != origin][1 - _ORIGINS_KEPT :]
+            self.inputs[month] = dict([*latest, (origin, source)])
+            self.added += change.added
+            self.corrected += change.corrected
+            self.unchanged += change.unchanged
+            if change.added or change.corrected:
+                self._change(month, merged)
+
+    def _source(self, parts: Parts) -> tuple[int, str]:
+        """How many rows the parts have, and what they say."""
+        heights, sources = [], []
+        for part in parts:
+            heights.append(part.rows.height)
+            sources.append(content_digest(part.rows, self.columns))
+        return sum(heights), _source_digest(sources)
+
+    def _pieces(self, month: str, part: Part) -> Iterator[Part]:
+        """A part as it is, or cut by the series of a month that has many rows so far."""
+        if not part.span.is_all or self.counts.get(month, 0) <= ROWS_IN_PART:
+            yield part
             return
-        latest = [(name, digest) for name, digest in said.items() if name != origin][1 - _ORIGINS_KEPT :]
-        self.inputs[month] = dict([*latest, (origin, source)])
-        types = {**rows.schema, **self.types}
-        old = _read_files(self.files[month], None, self.types) if month in self.files else None
-        merged, change = merge_rows(old, rows, self.columns, self.now, types)
-        self.added += change.added
-        self.corrected += change.corrected
-        self.unchanged += change.unchanged
-        if change.added or change.corrected:
-            self.digests[month], self.counts[month] = content_digest(merged, self.columns), merged.height
-            self.stack.push(merged.with_columns(pl.lit(month).alias(PERIOD)))
-            self.touched.append(month)
+        series = self.columns.series
+        for span in spans_of(_batches(self.files[month], [*series], self.types), series, ROWS_IN_PART):
+            yield Part(span, part.rows.filter(span.holds()))
+
+    def _merge(self, month: str, part: Part, merged: FrameStack) -> Change:
+        """Lay a part over the rows of its series that are there."""
+        types = {**part.rows.schema, **self.types}
+        old = _read_files(self.files[month], None, self.types, part.span) if month in self.files else None
+        rows, change = merge_rows(old, part.rows, self.columns, self.now, types)
+        merged.push(rows)
+        return change
+
+    def _change(self, month: str, merged: FrameStack) -> None:
+        """A month as it is from now on, its rows in order."""
+        self.counts[month] = merged.rows
+        self.digests[month] = digest_in_order(
+            self.columns.all, merged.rows, lambda name: (frame[name] for frame in merged.frames([name]))
+        )
+        for frame in merged:
+            self.stack.push(frame.with_columns(pl.lit(month).alias(PERIOD)))
+        self.touched.append(month)
 
     def description(self) -> _Description:
         """What the commit says of its version."""
@@ -303,6 +354,11 @@ class _Draft:
             counts=self.counts,
             inputs=self.inputs,
         )
+
+
+def _source_digest(parts: list[str]) -> str:
+    """The digest of what a month's parts say."""
+    return parts[0] if len(parts) == 1 else digest_json(parts)
 
 
 def _write(path: Path, table: DeltaTable | None, draft: _Draft, description: _Description) -> None:
@@ -430,18 +486,42 @@ def _files(table: DeltaTable) -> dict[str, list[str]]:
     return found
 
 
-def _read_files(paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _read_files(
+    paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType], span: Span = EVERY_SERIES
+) -> pl.DataFrame:
     """The rows of a month; columns that came into the table later are empty."""
     wanted = columns or [*types]
     parts = []
     for path in paths:
         present = pl.read_parquet_schema(path)
         names = [name for name in wanted if name in present]
-        frame = pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
-        missing = [name for name in wanted if name not in present]
-        empty = [pl.lit(None).cast(types.get(name, pl.Float64())).alias(name) for name in missing]
-        parts.append(frame.with_columns(empty).select(wanted))
+        if span.is_all:
+            frame = pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
+        else:
+            file = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+            frame = file.filter(span.holds()).select(names).collect(engine="streaming")
+        parts.append(_completed(frame, wanted, types))
     return pl.concat(parts)
+
+
+def _batches(paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
+    """The rows of a month: at once where they are few, else batch by batch."""
+    if sum(Path(path).stat().st_size for path in paths) <= _BYTES_AT_ONCE:
+        yield _read_files(paths, columns, types)
+        return
+    wanted = columns or [*types]
+    for path in paths:
+        file = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        present = pl.read_parquet_schema(path)
+        chosen = file.select([name for name in wanted if name in present])
+        for batch in chosen.collect_batches(chunk_size=ROWS_IN_PART, maintain_order=True):
+            yield _completed(batch, wanted, types)
+
+
+def _completed(frame: pl.DataFrame, wanted: list[str], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    missing = [name for name in wanted if name not in frame.columns]
+    empty = [pl.lit(None).cast(types.get(name, pl.Float64())).alias(name) for name in missing]
+    return frame.with_columns(empty).select(wanted)
 
 
 def _types(table: DeltaTable) -> dict[str, pl.DataType]:
