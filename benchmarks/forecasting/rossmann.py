@@ -19,7 +19,7 @@ from everloop.models.catalog import make_forecaster
 from everloop.models.forecaster import FitContext, ForecastRequest
 from measuring.claims import claim_of
 
-__all__ = ["measure"]
+__all__ = ["HORIZON", "load_shops", "measure"]
 
 HORIZON = 42
 _ORIGINS = 4
@@ -79,8 +79,8 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     folder = Path(os.environ.get("EVERLOOP_DATA", "")) / "rossmann"
     if not (folder / "store.csv").is_file():
         return [{"skipped": "EVERLOOP_DATA names no folder with Rossmann's sales"}], []
-    table = pl.read_parquet(folder / "train_days_with_sales.parquet").with_columns(pl.col("Date").cast(pl.Date))
-    shops = _shops(table, pl.read_csv(folder / "store.csv", infer_schema_length=None))
+    table = _table(folder)
+    shops = load_shops(folder)
     rows: list[dict[str, Any]] = []
     for origin in range(1 if quick else _ORIGINS):
         days = len(shops.days) - HORIZON * (origin + 1)
@@ -91,7 +91,13 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
     return rows, _claims(rows)
 
 
-def _shops(table: pl.DataFrame, stores: pl.DataFrame) -> _Shops:
+def _table(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "train_days_with_sales.parquet").with_columns(pl.col("Date").cast(pl.Date))
+
+
+def load_shops(folder: Path) -> _Shops:
+    """Read Rossmann's files."""
+    table, stores = _table(folder), pl.read_csv(folder / "store.csv", infer_schema_length=None)
     order = sorted(table["Store"].unique().to_list(), key=str)
     days = pl.date_range(table["Date"].min(), table["Date"].max(), eager=True)  # type: ignore[call-overload]
     place = {store: number for number, store in enumerate(order)}

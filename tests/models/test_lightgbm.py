@@ -217,7 +217,7 @@ def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model
     answer = ask(model, ForecastRequest(3, (99.9,)))
     assert np.isnan(answer.lower[99.9]).any()
     assert any("99.9 %" in note for note in answer.notes)
-    short = LightGBMForecaster(trees=2).fit(panel.tail(30), FitContext(HORIZON))
+    short = LightGBMForecaster(trees=2).fit(panel.tail(20), FitContext(HORIZON))
     answer = ask(short, ForecastRequest(3, (80.0,)))
     assert np.isnan(answer.lower[80.0]).all()
     assert answer.notes

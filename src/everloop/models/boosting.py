@@ -62,11 +62,18 @@ class TreeOptions:
 
 
 def train_boosters(
-    rows: TrainingRows, spec: FeatureSpec, options: TreeOptions, *, held_out_from: int | None
-) -> tuple[Booster, Booster | None]:
-    """A booster of all rows, and one of the targets before a grid index (``None`` where there are too few).
+    rows: TrainingRows, spec: FeatureSpec, options: TreeOptions, *, part_of: NDArray[np.int64], parts: int
+) -> tuple[Booster, tuple[Booster | None, ...]]:
+    """A booster of all rows, and one without each part of them (``None`` where too few are left).
 
-    The second learns from at most a quarter of a million rows, since it only serves to measure errors.
+    Those without a part learn from at most a quarter of a million rows, since they only serve to measure errors.
+
+    Args:
+        rows: what to learn from.
+        spec: its features.
+        options: how.
+        part_of: the part of each row, shape ``(rows,)``; -1 for none.
+        parts: the number of parts.
     """
     load_library()  # first, so that OpenMP is set up
     import lightgbm  # here alone: it brings scikit-learn and pandas, which forecasting does without
@@ -85,14 +92,13 @@ def train_boosters(
     def grow(part: Any, count: int) -> Booster:
         return Booster(lightgbm.train(options.to_lightgbm(count), part, options.trees).model_to_string())
 
-    earlier = None
-    if held_out_from is not None:
-        before = np.flatnonzero(rows.index < held_out_from)
-        before = before[:: max(1, -(-len(before) // _HELD_OUT_ROWS))]
-        is_learnable = len(before) > 0 and (not is_log or bool((rows.target[before] > 0).any()))
-        if is_learnable:
-            earlier = grow(data.subset(before.tolist()), len(before))
-    return grow(data, len(rows.target)), earlier
+    without: list[Booster | None] = []
+    for part in range(parts):
+        others = np.flatnonzero(part_of != part)
+        others = others[:: max(1, -(-len(others) // _HELD_OUT_ROWS))]
+        is_learnable = len(others) > 0 and (not is_log or bool((rows.target[others] > 0).any()))
+        without.append(grow(data.subset(others.tolist()), len(others)) if is_learnable else None)
+    return grow(data, len(rows.target)), tuple(without)
 
 
 def predict(

@@ -8,9 +8,10 @@ err otherwise than fast ones. Within a pool the quantiles are conformal and sign
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,11 @@ class PastErrors:
     mean: NDArray[np.floating]
     spread: NDArray[np.floating]
     step: NDArray[np.int64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[NDArray[Any], ...]]) -> PastErrors:
+        """All of several parts, each truth, forecast, spread and step; none where there is no part."""
+        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True))) if parts else no_errors()
 
 
 def no_errors() -> PastErrors:

@@ -26,6 +26,7 @@ from everloop.models.explaining import Predictor
 from everloop.models.feature_spec import FeatureSpec
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.groups import leave_out
+from everloop.models.held_back import HeldBack
 from everloop.models.intervals import ErrorPools, no_errors
 from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
 from everloop.models.search import Choice, Range, Real, Whole
@@ -60,7 +61,8 @@ class LightGBMForecaster:
             come often; where a history holds each only a few times, they explain what they did not cause.
         objective: ``"tweedie"``, ``"regression"`` or ``"auto"``.
         variance_power: of the Tweedie objective, between 1 (as Poisson's) and 2 (as the gamma distribution's).
-        windows: on how many horizons before the end the intervals are measured, by trees that have not seen them.
+        windows: on how many horizons of the last year, at most, the intervals are measured, by trees that have not
+            seen them; see ``everloop.models.held_back``.
         without: groups of features that are left out, such as ``["price"]``; see ``everloop.models.groups``.
     """
 
@@ -92,7 +94,7 @@ class LightGBMForecaster:
         neighbours: bool = False,
         objective: str = "auto",
         variance_power: float = 1.1,
-        windows: int = 3,
+        windows: int = 52,
         without: Sequence[str] = (),
     ) -> None:
         self.trees = trees
@@ -118,31 +120,34 @@ class LightGBMForecaster:
         objective = _chosen(self.objective, panel)
         spec = FeatureSpec.of(panel, self._stride(panel, context.horizon), neighbours=self.neighbours)
         scales = Scales.of(spec, panel)
-        span: int | None = None
-        n_rows, members = 0, []
+        held: HeldBack | None = None
+        boosters: list[Predictor] = []
+        without: list[Predictor | None] = []
+        n_rows = 0
         for number, least in enumerate(self._reaches(panel, context.horizon)):
             seed = derive_seed(context.seed, "lightgbm", str(number))
             rows = sample_rows(spec, panel, scales, least=least, max_rows=self.max_rows, seed=seed)
             if not len(rows.target):
                 raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
             leave_out(rows.matrix, spec.names, self.without)
-            span = self._held_out_span(panel, rows, context.horizon) if span is None else span
             options = self._options(objective, seed, context.threads)
-            held_out_from = panel.cutoff - span + 1 if span else None
-            members.append(train_boosters(rows, spec, options, held_out_from=held_out_from))
+            # one set of trees tells well enough how all of them err
+            is_first = held is None
+            held = self._held_back(panel, rows, context.horizon) if held is None else held
+            parts, part_of = (held.parts, held.part_of(rows.index)) if is_first else (0, np.empty(0, dtype=np.int64))
+            booster, without_part = train_boosters(rows, spec, options, part_of=part_of, parts=parts)
+            boosters.append(booster)
+            without += without_part
             n_rows += len(rows.target)
-        boosters = tuple(booster for booster, _ in members)
-        earlier = tuple(booster for _, booster in members if booster is not None)
         lowest = -np.inf if _has_negative(panel) else 0.0
         seed = derive_seed(context.seed, "lightgbm")
+        none = ErrorPools.collect(no_errors(), horizon=1, lowest=lowest)
+        judged = Trees(spec, context.horizon, scales, objective, 0, (), none)
         past = no_errors()
-        if earlier:
-            none = ErrorPools.collect(past, horizon=1, lowest=lowest)
-            past = Trees(spec, context.horizon, scales, objective, 0, earlier, none).errors_of(
-                panel, span or 0, threads=context.threads
-            )
+        if held is not None:
+            past = judged.errors_held_back(panel, held, without, threads=context.threads)
         errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
-        self.learned_ = Trees(spec, context.horizon, scales, objective, n_rows, boosters, errors)
+        self.learned_ = Trees(spec, context.horizon, scales, objective, n_rows, tuple(boosters), errors)
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -264,14 +269,16 @@ class LightGBMForecaster:
             threads,
         )
 
-    def _held_out_span(self, panel: Panel, rows: TrainingRows, horizon: int) -> int:
-        """How many of the last periods the intervals are measured on; 0 where the history is too short.
-
-        A short horizon is measured on four seasons at least; two thirds of the rows' time are left to learn from.
-        """
-        wanted = max(self.windows * horizon, 4 * panel.frequency.season)
-        most = int(panel.cutoff - rows.index.min() + 1) // 3
-        return min(wanted, most) // horizon * horizon
+    def _held_back(self, panel: Panel, rows: TrainingRows, horizon: int) -> HeldBack:
+        """The windows that the intervals are measured on."""
+        return HeldBack.choose(
+            cutoff=panel.cutoff,
+            first=int(rows.index.min()),
+            horizon=horizon,
+            season=panel.frequency.season,
+            year=round(_YEAR_US / panel.frequency.step_us),
+            windows=self.windows,
+        )
 
 
 def _chosen(objective: str, panel: Panel) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from everloop.models.closing import is_closed
 from everloop.models.explaining import Predictor
 from everloop.models.feature_spec import FeatureSpec
 from everloop.models.features import Rows, features_of
+from everloop.models.held_back import HeldBack
 from everloop.models.intervals import ErrorPools, PastErrors, error_unit
 from everloop.models.sampling import Scales, blocks
 
@@ -92,27 +94,38 @@ class Trees:
         before = columns[None, :] - self.spec.season * np.arange(1, _SEASONS_SEEN + 1)[:, None]
         return np.asarray((~np.isnan(y[:, before])).any(axis=1))
 
-    def errors_of(self, panel: Panel, span: int, *, threads: int = 1) -> PastErrors:
-        """The errors of forecasts from each origin, a horizon apart, in the panel's last ``span`` periods.
-
-        Of very many series a part is asked, evenly spread.
-        """
+    def errors_of(self, panel: Panel, origins: NDArray[np.int64], *, every: int = 1, threads: int = 1) -> PastErrors:
+        """The errors of forecasts of a horizon from each origin, a grid index; of all series, or every such one."""
         memory, horizon = self.spec.memory, self.horizon
-        columns = memory + span
+        columns = memory + int(panel.cutoff - origins.min(initial=panel.cutoff))
         step = np.arange(1, horizon + 1)
-        every = max(1, panel.n_series * span // _MOST_ERRORS)
         asked = np.arange(0, panel.n_series, every)
         parts: list[tuple[NDArray[Any], ...]] = []
         for places in blocks(len(asked), columns):
             block = Block.cut(panel, self.spec, asked[places], columns=columns)
-            for origin in range(memory - 1, columns - 1, horizon):
+            for origin in (columns - 1 - panel.cutoff + origins).tolist():
                 is_open = ~is_closed(panel, panel.cutoff - columns + 1 + origin + step)
                 mean, unit = self.ahead(block.seen_from(origin, memory), is_open, threads=threads)
                 truth = block.y[:, origin + 1 : origin + 1 + horizon]
                 is_scored = ~np.isnan(truth) & is_open
                 steps = np.broadcast_to(step, truth.shape)
                 parts.append(tuple(each[is_scored] for each in (truth, mean, unit, steps)))
-        return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return PastErrors.joined(parts)
+
+    def errors_held_back(
+        self, panel: Panel, held: HeldBack, without: Sequence[Predictor | None], *, threads: int = 1
+    ) -> PastErrors:
+        """The errors of trees grown without each part, on the windows of that part.
+
+        Of very many series a part is asked, evenly spread.
+        """
+        every = max(1, panel.n_series * held.windows * self.horizon // _MOST_ERRORS)
+        found = [
+            replace(self, boosters=(booster,)).errors_of(panel, held.origins(part), every=every, threads=threads)
+            for part, booster in enumerate(without)
+            if booster is not None
+        ]
+        return PastErrors.joined([(each.truth, each.mean, each.spread, each.step) for each in found])
 
     def head(self) -> dict[str, Any]:
         """All but trees and errors, as JSON values."""
