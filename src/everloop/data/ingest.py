@@ -27,7 +27,7 @@ from everloop.data.table_columns import Columns
 
 __all__ = ["IngestResult", "ingest", "ingest_frame"]
 
-_CACHED_ROWS = 3_000_000
+_CACHED_BYTES = 200_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,10 @@ def _chunks(project: Project, source: str, query: str) -> Iterable[pl.DataFrame]
 
 def _remembered(chunks: Iterator[pl.DataFrame], stamp: tuple[Any, ...]) -> Iterator[pl.DataFrame]:
     kept: list[pl.DataFrame] | None = []
-    rows = 0
+    size = 0.0
     for chunk in chunks:
-        rows += chunk.height
-        if kept is not None and rows <= _CACHED_ROWS:
+        size += chunk.estimated_size()
+        if kept is not None and size <= _CACHED_BYTES:
             kept.append(chunk)
         else:
             kept = None

@@ -54,6 +54,8 @@ def load_panel(
     begin = end - history - before + 1 if history else None
     reader = PanelReader(settings, columns, frequency, begin=begin, cutoff=end, horizon=horizon)
     first = "" if begin is None else str(frequency.times(np.array([begin]))[0])[:7]
+    for _, rows in table.read_periods(project.table, version=dataset.version, columns=reader.noted, first=first):
+        reader.note(rows)
     for _, rows in table.read_periods(project.table, version=dataset.version, columns=columns.all, first=first):
         reader.take(rows)
     if table.head(project.future_table) is not None:

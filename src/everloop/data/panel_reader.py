@@ -1,6 +1,6 @@
-"""Laying rows out as a panel: months are taken in one by one and reduced to numbers at once.
+"""Laying rows out as a panel, in two readings: the first finds where each series begins, the second fills the arrays.
 
-A panel of tens of millions of rows so takes little more memory than its own arrays.
+A panel of any size so takes little more memory than its own arrays and one batch of rows.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from everloop.data.table_columns import Columns
 
 __all__ = ["PanelReader"]
 
+_INDEX, _PLACE = "_index", "_place"
+_CELLS_AT_ONCE = 4_000_000
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -49,20 +51,12 @@ class _Codes:
         return tuple(labels), final
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """A month of rows as numbers: the series, the grid index, the target, and the other columns that change."""
-
-    ids: NDArray[np.uint32]
-    index: NDArray[np.int32]
-    y: Floats | None
-    values: dict[str, Floats]
-
-
 class PanelReader:
-    """Takes in months of rows and lays them out as a panel.
+    """Takes in batches of rows and lays them out as a panel.
 
-    Of rows after the cutoff nothing is taken but known-ahead values up to the horizon.
+    First :meth:`note` sees every batch of the observations, then :meth:`take` sees them again in the same order, then
+    :meth:`take_ahead` those of the second source. Of rows after the cutoff nothing is taken but known-ahead values up
+    to the horizon.
     """
 
     def __init__(
@@ -83,28 +77,86 @@ class PanelReader:
         self.horizon = horizon
         self.moving = [name for name in columns.others if name not in settings.static]
         self.known = [name for name in self.moving if name in settings.known_ahead]
-        self.keys = pl.DataFrame(schema={**dict.fromkeys(columns.series, pl.String), "_id": pl.UInt32})
-        self.chunks: list[_Chunk] = []
+        self.first = pl.DataFrame(schema={**dict.fromkeys(columns.series, pl.String), _INDEX: pl.Int32})
         self.codes: dict[str, _Codes] = {}
-        self.static: dict[str, Floats] = {name: np.zeros(0, dtype=np.float32) for name in settings.static}
+        self.layout: _Layout | None = None
+
+    @property
+    def noted(self) -> list[str]:
+        """The columns that the first reading needs."""
+        return [*self.columns.key, self.settings.target]
+
+    def note(self, rows: pl.DataFrame) -> None:
+        """See a batch of observations for the first time: which series have targets, and since when."""
+        rows, index = self._within(rows)
+        names = list(self.columns.series)
+        indexed = rows.select(*names, self.settings.target, pl.Series(_INDEX, index, dtype=pl.Int32))
+        has_target = pl.col(self.settings.target).cast(pl.Float32).is_finite() & (pl.col(_INDEX) <= self.cutoff)
+        found = indexed.filter(has_target).group_by(names).agg(pl.col(_INDEX).min())
+        self.first = pl.concat([self.first, found]).group_by(names).agg(pl.col(_INDEX).min())
 
     def take(self, rows: pl.DataFrame) -> None:
-        """Take in a month of observations."""
-        rows, index = self._within(rows)
-        past = index <= self.cutoff
-        early = rows.filter(pl.Series(past))
-        ahead = rows.filter(pl.Series(~past)) if not past.all() else rows.clear()
-        if early.height:
-            ids = self._identify(early)
-            values = {name: self._encode(name, early[name]) for name in self.moving}
-            self.chunks.append(_Chunk(ids, index[past], _floats(early[self.settings.target]), values))
-            for name in self.settings.static:
-                self._remember(name, ids, self._encode(name, early[name]))
-        self._take_known(ahead, index[~past])
+        """Take in a batch of observations."""
+        self._take(*self._within(rows), is_ahead=False)
 
     def take_ahead(self, rows: pl.DataFrame) -> None:
         """Take in known-ahead values of the second source."""
-        self._take_known(*self._within(rows))
+        self._take(*self._within(rows), is_ahead=True)
+
+    def panel(self) -> Panel:
+        """The panel of what was taken in; see :class:`Panel`.
+
+        Raises:
+            DataError: no series has a target by the cutoff.
+        """
+        layout = self._laid_out()
+        categories = {}
+        for name, codes in self.codes.items():
+            categories[name], final = codes.in_order()
+            for values in (layout.columns.get(name), layout.ahead.get(name), layout.static.get(name)):
+                if values is not None:
+                    _recode(values, final)
+        return Panel(
+            frequency=self.frequency,
+            series_columns=tuple(self.columns.series),
+            keys=layout.keys,
+            cutoff=self.cutoff,
+            offsets=layout.offsets,
+            y=layout.y,
+            known={name: layout.columns[name] for name in self.known},
+            observed={name: layout.columns[name] for name in self.moving if name not in self.known},
+            static=layout.static,
+            categories=categories,
+            future=Future(self.horizon if self.known else 0, layout.ahead),
+            closed_weekdays=frozenset(WEEKDAYS.index(day) for day in self.settings.closed_weekdays),
+        )
+
+    def _take(self, rows: pl.DataFrame, index: NDArray[np.int32], *, is_ahead: bool) -> None:
+        if not rows.height:
+            return
+        layout = self._laid_out()
+        place = layout.places(rows)
+        is_past = index <= self.cutoff
+        inside = (place >= 0) & is_past
+        past = place[inside]
+        begun = index[inside] >= layout.first[past]
+        cells = layout.base[past[begun]] + index[inside][begun]
+        inside_begun = np.flatnonzero(inside)[begun]
+        after = np.flatnonzero((place >= 0) & ~is_past)
+        ahead = (place[after], index[after] - self.cutoff - 1)
+        if not is_ahead:
+            layout.y[cells] = _floats(rows[self.settings.target])[inside_begun]
+        for name in self.known if is_ahead else self.moving:
+            values = self._encode(name, rows[name] if name in layout.ahead else _until(rows[name], is_past))
+            # the second source fills in what the first one leaves open, and for times to come it is the newer one
+            _fill(layout.columns[name], cells, values[inside_begun], is_newer=not is_ahead)
+            if name in layout.ahead:
+                _fill(layout.ahead[name], ahead, values[after], is_newer=True)
+        if is_ahead or not is_past.any():
+            return
+        for name, kept in layout.static.items():
+            # the latest known value counts; rows come in the order of time
+            _fill(kept, past, self._encode(name, _until(rows[name], is_past))[inside], is_newer=True)
 
     def _within(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int32]]:
         """The rows between the beginning and the horizon, and their grid indices."""
@@ -114,117 +166,81 @@ class PanelReader:
             keep &= index >= self.begin
         return (rows, index) if keep.all() else (rows.filter(pl.Series(keep)), index[keep])
 
-    def _take_known(self, rows: pl.DataFrame, index: NDArray[np.int32]) -> None:
-        if self.known and rows.height:
-            values = {name: self._encode(name, rows[name]) for name in self.known}
-            self.chunks.append(_Chunk(self._identify(rows), index, None, values))
-
-    def _identify(self, rows: pl.DataFrame) -> NDArray[np.uint32]:
-        names = list(self.columns.series)
-        fresh = (
-            rows.select(names).unique(maintain_order=True).join(self.keys, on=names, how="anti", maintain_order="left")
-        )
-        if fresh.height:
-            numbers = pl.Series("_id", np.arange(self.keys.height, self.keys.height + fresh.height), dtype=pl.UInt32)
-            self.keys = pl.concat([self.keys, fresh.with_columns(numbers)])
-        found = rows.select(names).join(self.keys, on=names, how="left", maintain_order="left")
-        return found["_id"].to_numpy()
-
-    def _remember(self, name: str, ids: NDArray[np.uint32], values: Floats) -> None:
-        """Keep the latest known value of each series; rows come in the order of time."""
-        old = self.static[name]
-        if len(old) < self.keys.height:
-            self.static[name] = np.full(self.keys.height, np.nan, dtype=np.float32)
-            self.static[name][: len(old)] = old
-        is_known = ~np.isnan(values)
-        self.static[name][ids[is_known]] = values[is_known]
-
     def _encode(self, name: str, column: pl.Series) -> Floats:
         if column.dtype == pl.String:
             return self.codes.setdefault(name, _Codes()).encode(column)
         return _floats(column)
 
-    def panel(self) -> Panel:
-        """The panel of what was taken in; see :class:`Panel`."""
-        first = np.full(self.keys.height, np.iinfo(np.int32).max, dtype=np.int32)
-        for chunk in self.chunks:
-            if chunk.y is not None:
-                is_known = np.isfinite(chunk.y)
-                np.minimum.at(first, chunk.ids[is_known], chunk.index[is_known])
-        has_any = first <= self.cutoff
-        if not has_any.any():
-            day = self.frequency.label(self.frequency.times(np.array([self.cutoff]))[0])
-            raise DataError("no_history", f"no series has a target by {day}", hint="is the cutoff before the data?")
-        rank, keys = self._order(has_any)
-        lengths = np.zeros(len(keys), dtype=np.int64)
-        lengths[rank[has_any]] = self.cutoff - first[has_any] + 1
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        final = {name: codes.in_order() for name, codes in self.codes.items()}
-        y, columns, ahead = self._lay_out(first, offsets, rank, {name: each[1] for name, each in final.items()})
-        kept = self.keys["_id"].to_numpy()[has_any]
-        static = {}
-        for name, values in self.static.items():
-            static[name] = np.full(len(keys), np.nan, dtype=np.float32)
-            static[name][rank[kept]] = _recode(values[kept], final[name][1]) if name in final else values[kept]
-        return Panel(
-            frequency=self.frequency,
-            series_columns=tuple(self.columns.series),
-            keys=keys,
-            cutoff=self.cutoff,
+    def _laid_out(self) -> _Layout:
+        if self.layout is None:
+            if not self.first.height:
+                day = self.frequency.label(self.frequency.times(np.array([self.cutoff]))[0])
+                raise DataError("no_history", f"no series has a target by {day}", hint="is the cutoff before the data?")
+            self.layout = _Layout.of(self)
+        return self.layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The panel's arrays, filled batch by batch; ``base[i] + index`` is a cell of series ``i``."""
+
+    order: pl.DataFrame
+    keys: tuple[tuple[str, ...], ...]
+    first: NDArray[np.int32]
+    offsets: Ints
+    base: Ints
+    y: Floats
+    columns: dict[str, Floats]
+    ahead: dict[str, Floats]
+    static: dict[str, Floats]
+
+    @classmethod
+    def of(cls, reader: PanelReader) -> _Layout:
+        """Empty arrays for the series that the reader noted, in sorted order."""
+        names = list(reader.columns.series)
+        ordered = reader.first.sort(names)
+        first = ordered[_INDEX].to_numpy()
+        n = ordered.height
+        offsets = np.concatenate([[0], np.cumsum(reader.cutoff - first.astype(np.int64) + 1)]).astype(np.int64)
+        return cls(
+            order=ordered.select(*names, pl.Series(_PLACE, np.arange(n), dtype=pl.Int64)),
+            keys=tuple(ordered.select(names).iter_rows()),
+            first=first,
             offsets=offsets,
-            y=y,
-            known={name: columns[name] for name in self.known},
-            observed={name: columns[name] for name in self.moving if name not in self.known},
-            static=static,
-            categories={name: labels for name, (labels, _) in final.items()},
-            future=Future(self.horizon if self.known else 0, ahead),
-            closed_weekdays=frozenset(WEEKDAYS.index(day) for day in self.settings.closed_weekdays),
+            base=offsets[:-1] - first,
+            y=_unknown(offsets[-1]),
+            columns={name: _unknown(offsets[-1]) for name in reader.moving},
+            ahead={name: _unknown((n, reader.horizon)) for name in reader.known},
+            static={name: _unknown(n) for name in reader.settings.static},
         )
 
-    def _lay_out(
-        self, first: NDArray[np.int32], offsets: Ints, rank: Ints, final: dict[str, Floats]
-    ) -> tuple[Floats, dict[str, Floats], dict[str, Floats]]:
-        """The target, the columns beside it, and the known-ahead blocks; the chunks are used up."""
-        y = np.full(offsets[-1], np.nan, dtype=np.float32)
-        columns = {name: np.full(offsets[-1], np.nan, dtype=np.float32) for name in self.moving}
-        shape = (len(offsets) - 1, self.horizon)
-        ahead = {name: np.full(shape, np.nan, dtype=np.float32) for name in self.known}
-        base = np.where(rank >= 0, offsets[rank] - first, 0)
-        self.chunks.reverse()
-        while self.chunks:
-            chunk = self.chunks.pop()
-            inside = (chunk.index <= self.cutoff) & (chunk.index >= first[chunk.ids])
-            place = base[chunk.ids[inside]] + chunk.index[inside]
-            after = (chunk.index > self.cutoff) & (rank[chunk.ids] >= 0)
-            cell = (rank[chunk.ids[after]], chunk.index[after] - self.cutoff - 1)
-            if chunk.y is not None:
-                y[place] = chunk.y[inside]
-            for name, coded in chunk.values.items():
-                values = _recode(coded, final[name]) if name in final else coded
-                # the second source fills in what the first one leaves open, and for times to come it is the newer one
-                _fill(columns[name], place, values[inside], is_newer=chunk.y is not None)
-                if name in ahead:
-                    _fill(ahead[name], cell, values[after], is_newer=True)
-        return y, columns, ahead
+    def places(self, rows: pl.DataFrame) -> Ints:
+        """The number of each row's series, -1 for one without any target."""
+        names = [name for name in self.order.columns if name != _PLACE]
+        found = rows.select(names).join(self.order, on=names, how="left", maintain_order="left")
+        return found[_PLACE].fill_null(-1).to_numpy()
 
-    def _order(self, has_any: NDArray[np.bool_]) -> tuple[Ints, tuple[tuple[str, ...], ...]]:
-        """Each series' place among the sorted keys of those that have data, and these keys."""
-        kept = self.keys.filter(pl.Series(has_any))
-        ordered = sorted(kept.iter_rows(), key=lambda row: row[:-1])
-        rank = np.full(self.keys.height, -1, dtype=np.int64)
-        rank[[row[-1] for row in ordered]] = np.arange(len(ordered))
-        return rank, tuple(tuple(row[:-1]) for row in ordered)
+
+def _unknown(shape: int | tuple[int, int]) -> Floats:
+    return np.full(shape, np.nan, dtype=np.float32)
 
 
 def _floats(column: pl.Series) -> Floats:
     return np.asarray(column.cast(pl.Float32).fill_null(float("nan")).to_numpy(), dtype=np.float32)
 
 
-def _recode(values: Floats, final: Floats) -> Floats:
-    coded = np.full(values.shape, np.nan, dtype=np.float32)
-    known = np.isfinite(values)
-    coded[known] = final[values[known].astype(np.int64)]
-    return coded
+def _until(column: pl.Series, is_past: NDArray[np.bool_]) -> pl.Series:
+    """A column without what comes after the cutoff."""
+    return column if is_past.all() else column.set(pl.Series(~is_past), None)
+
+
+def _recode(values: Floats, final: Floats) -> None:
+    """Give codes their final numbers, in place and piece by piece."""
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _CELLS_AT_ONCE):
+        piece = flat[start : start + _CELLS_AT_ONCE]
+        is_known = np.isfinite(piece)
+        piece[is_known] = final[piece[is_known].astype(np.int64)]
 
 
 def _fill(target: Floats, place: Any, values: Floats, *, is_newer: bool) -> None:
