@@ -67,6 +67,7 @@ def test_totals_that_are_forecast_too_agree_with_the_series(
     answer(capsys, "run", *at)
     plain = frame_of(answer(capsys, "forecast", "--by", "total", *at))
     ways = ("-s", f"forecast.reconcile={method}", "-s", 'forecast.totals=[[], ["shop"]]')
+    ways += ("-s", "forecast.totals_candidate=statistical")
     total = frame_of(answer(capsys, "forecast", "--by", "total", *ways, *at))
     item = frame_of(answer(capsys, "forecast", "--by", "item", *ways, *at))
     series = frame_of(answer(capsys, "forecast", "--by", "series", *ways, *at))

@@ -90,7 +90,9 @@ def test_a_window_does_not_teach_its_own_weights(
     make_project: Callable[..., Project], make_panel: Callable[..., Panel]
 ) -> None:
     panel = make_panel()
-    project = make_project('forecast.reconcile="wls_var"', "forecast.totals=[[]]")
+    project = make_project(
+        'forecast.reconcile="wls_var"', "forecast.totals=[[]]", 'forecast.totals_candidate="statistical"'
+    )
     windows, level = windows_of(panel), [grouping(panel, [])]
     now = windows.mean[-1]
     plain = Reconciliation.make(project, panel, windows, now, level)

@@ -32,7 +32,7 @@ class ForecastSettings(Section):
         help="The totals that are forecast themselves, each level by its series or static columns; [] is the total of "
         "everything.",
     )
-    totals_candidate: str = key("statistical", help="Which forecaster forecasts these totals.", min_length=1)
+    totals_candidate: str = key("lightgbm", help="Which forecaster forecasts these totals.", min_length=1)
 
     def _check(self) -> None:
         if self.reconcile != "bottom_up" and not self.totals:
