@@ -15,6 +15,7 @@ import pytest
 from everloop.core.clock import ManualClock
 from everloop.core.errors import DataError
 from everloop.core.project import Project
+from everloop.data import table_files
 from everloop.data.ingest import ingest, ingest_frame
 from everloop.data.loading import load_panel, truth
 from everloop.data.panel import Panel, join_key
@@ -106,6 +107,20 @@ def test_the_panel_is_what_a_naive_reading_gives(
     assert panel.categories["event"] == ("Ostern", "fair", "none")
     assert panel.future.steps == 7
     assert all(np.isnan(values).all() for values in panel.future.columns.values())
+
+
+def test_a_table_read_in_small_batches_is_the_same_panel(
+    make_project: Make, sales: Sales, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = filled(
+        make_project, clock, sales().sample(fraction=1, shuffle=True, seed=3), known_ahead=["event"], observed=["price"]
+    )
+    cutoff = datetime(2024, 4, 20, tzinfo=UTC)
+    at_once, _ = load_panel(project, cutoff=cutoff, horizon=7)
+    monkeypatch.setattr(table_files, "ROWS_IN_PART", 11)
+    monkeypatch.setattr(table_files, "_BYTES_AT_ONCE", 0)
+    in_batches, _ = load_panel(project, cutoff=cutoff, horizon=7)
+    panels_equal(in_batches, at_once)
 
 
 @pytest.mark.parametrize(("day", "horizon"), [(10, 7), (25, 7), (58, 7), (59, 7), (40, 1)])

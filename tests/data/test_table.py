@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from everloop.core.clock import ManualClock
 from everloop.core.errors import IntegrityError, NotFoundError
 from everloop.core.project import Project
-from everloop.data import table
+from everloop.data import table, table_draft, table_files
 from everloop.data.ingest import ingest, ingest_frame
 from everloop.data.merging import content_digest
 from everloop.data.stack import MonthSpill
@@ -86,8 +86,9 @@ def test_a_month_in_parts_is_what_it_is_in_one(
         frame, origin = rows_of(*rows), str(place % 2)
         whole = put(folder / "whole", frame, origin=origin)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(table, "ROWS_IN_PART", rows_in_part)
-            patch.setattr(table, "_BYTES_AT_ONCE", 0)
+            patch.setattr(table_files, "ROWS_IN_PART", rows_in_part)
+            patch.setattr(table_draft, "ROWS_IN_PART", rows_in_part)
+            patch.setattr(table_files, "_BYTES_AT_ONCE", 0)
             parts = put(folder / "parts", frame, origin=origin, rows_in_part=rows_in_part, memory=memory)
             read = table.read(folder / "parts")
         assert (parts.added, parts.corrected, parts.unchanged) == (whole.added, whole.corrected, whole.unchanged)

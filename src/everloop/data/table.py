@@ -11,9 +11,9 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlparse
@@ -24,10 +24,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from everloop.core.digest import digest_json
 from everloop.core.errors import ConflictError, DataError, IntegrityError, NotFoundError
-from everloop.data.merging import Change, content_digest, digest_in_order, merge_rows
-from everloop.data.spans import EVERY_SERIES, ROWS_IN_PART, Part, Parts, Span, spans_of
+from everloop.data.spans import Parts
 from everloop.data.stack import FrameStack
 from everloop.data.table_columns import PERIOD, Columns
+from everloop.data.table_draft import Description, Draft
+from everloop.data.table_files import batches_of, files_of, read_files, types_of
 
 __all__ = [
     "DatasetVersion",
@@ -49,9 +50,7 @@ __all__ = [
 _META = "everloop"
 _ATTEMPTS = 12
 _WAIT_SECONDS = 0.02
-_ORIGINS_KEPT = 8
 _OPENED_KEPT = 8
-_BYTES_AT_ONCE = 16_000_000
 _CONFIGURATION = {"delta.enableExpiredLogCleanup": "false"}
 """Delta drops old entries of its log by default; here they are the versions' description."""
 
@@ -153,10 +152,10 @@ def read_periods(
         raise NotFoundError(
             "dataset_missing", f"there is no table in {path}", hint="bring data: everloop ingest", path=str(path)
         )
-    files, types = _files(table), _types(table)
+    files, types = files_of(table), types_of(table)
     for month in sorted(files):
         if month >= first:
-            for batch in _batches(files[month], columns, types):
+            for batch in batches_of(files[month], columns, types):
                 yield month, batch
 
 
@@ -165,16 +164,16 @@ def read_month(path: Path, month: str, *, columns: list[str] | None = None) -> p
     table = _snapshot(path)
     if table is None:
         return pl.DataFrame()
-    files, types = _files(table), _types(table)
+    files, types = files_of(table), types_of(table)
     if month not in files:
         return pl.DataFrame(schema={name: types[name] for name in columns or types})
-    return _read_files(files[month], columns, types)
+    return read_files(files[month], columns, types)
 
 
 def schema(path: Path) -> dict[str, pl.DataType]:
     """The columns of the newest version with their types, none where there is no table."""
     table = _snapshot(path)
-    return {} if table is None else _types(table)
+    return {} if table is None else types_of(table)
 
 
 def earliest(path: Path, time: str) -> datetime | None:
@@ -193,9 +192,9 @@ def earliest(path: Path, time: str) -> datetime | None:
 def last_known(path: Path, time: str, target: str, *, version: int | None = None) -> datetime | None:
     """The latest time that has a target."""
     opened = _snapshot(path, version)
-    files = _files(opened) if opened is not None else {}
+    files = files_of(opened) if opened is not None else {}
     for month in sorted(files, reverse=True):
-        found = _read_files(files[month], [time, target], {}).drop_nulls(target)[time].max()
+        found = read_files(files[month], [time, target], {}).drop_nulls(target)[time].max()
         if isinstance(found, datetime):
             return found
     return None
@@ -244,7 +243,7 @@ def _merge_once(path: Path, columns: Columns, months: Months, now: datetime, ori
     table = _open(path)
     present = _description(table) if table is not None else None
     with FrameStack() as touched:
-        draft = _Draft(columns, now, table, present, touched)
+        draft = Draft(columns, now, table, present, touched)
         for month, parts in months:
             draft.take(month, parts, origin)
         if not draft.touched:
@@ -259,109 +258,7 @@ def _merge_once(path: Path, columns: Columns, months: Months, now: datetime, ori
     return Merge(version, draft.added, draft.corrected, draft.unchanged, is_changed=True)
 
 
-class _Draft:
-    """What a commit is going to say: months merged so far, and what changed in them."""
-
-    def __init__(
-        self,
-        columns: Columns,
-        now: datetime,
-        table: DeltaTable | None,
-        present: _Description | None,
-        stack: FrameStack,
-    ) -> None:
-        self.columns = columns
-        self.now = now
-        self.files = _files(table) if table is not None else {}
-        self.types = _types(table) if table is not None else {}
-        self.stack = stack
-        self.digests = dict(present.months) if present else {}
-        self.counts = dict(present.counts) if present else {}
-        self.inputs = dict(present.inputs) if present else {}
-        self.sources: list[str] = []
-        self.touched: list[str] = []
-        self.added = self.corrected = self.unchanged = 0
-
-    def take(self, month: str, parts: Parts, origin: str) -> None:
-        """Merge the new rows of a month, part by part."""
-        said = self.inputs.get(month, {})
-        if origin in said:
-            height, source = self._source(parts)
-            if said[origin] == source:
-                self.sources.append(source)
-                self.unchanged += height
-                return
-        sources: list[str] = []
-        with FrameStack() as merged:
-            change = Change(0, 0, 0)
-            for part in parts:
-                sources.append(content_digest(part.rows, self.columns))
-                for piece in self._pieces(month, part):
-                    change += self._merge(month, piece, merged)
-            source = _source_digest(sources)
-            self.sources.append(source)
-            latest = [(name, digest) for name, digest in said.items() if name != origin][1 - _ORIGINS_KEPT :]
-            self.inputs[month] = dict([*latest, (origin, source)])
-            self.added += change.added
-            self.corrected += change.corrected
-            self.unchanged += change.unchanged
-            if change.added or change.corrected:
-                self._change(month, merged)
-
-    def _source(self, parts: Parts) -> tuple[int, str]:
-        """How many rows the parts have, and what they say."""
-        heights, sources = [], []
-        for part in parts:
-            heights.append(part.rows.height)
-            sources.append(content_digest(part.rows, self.columns))
-        return sum(heights), _source_digest(sources)
-
-    def _pieces(self, month: str, part: Part) -> Iterator[Part]:
-        """A part as it is, or cut by the series of a month that has many rows so far."""
-        if not part.span.is_all or self.counts.get(month, 0) <= ROWS_IN_PART:
-            yield part
-            return
-        series = self.columns.series
-        for span in spans_of(_batches(self.files[month], [*series], self.types), series, ROWS_IN_PART):
-            yield Part(span, part.rows.filter(span.holds()))
-
-    def _merge(self, month: str, part: Part, merged: FrameStack) -> Change:
-        """Lay a part over the rows of its series that are there."""
-        types = {**part.rows.schema, **self.types}
-        old = _read_files(self.files[month], None, self.types, part.span) if month in self.files else None
-        rows, change = merge_rows(old, part.rows, self.columns, self.now, types)
-        merged.push(rows)
-        return change
-
-    def _change(self, month: str, merged: FrameStack) -> None:
-        """A month as it is from now on, its rows in order."""
-        self.counts[month] = merged.rows
-        self.digests[month] = digest_in_order(
-            self.columns.all, merged.rows, lambda name: (frame[name] for frame in merged.frames([name]))
-        )
-        for frame in merged:
-            self.stack.push(frame.with_columns(pl.lit(month).alias(PERIOD)))
-        self.touched.append(month)
-
-    def description(self) -> _Description:
-        """What the commit says of its version."""
-        return _Description(
-            digest=digest_json(sorted(self.digests.items())),
-            rows=sum(self.counts.values()),
-            at=self.now.astimezone(UTC).isoformat(),
-            source=digest_json(self.sources),
-            months=self.digests,
-            counts=self.counts,
-            inputs=self.inputs,
-        )
-
-
-def _source_digest(parts: list[str]) -> str:
-    """The digest of what a month's parts say."""
-    return parts[0] if len(parts) == 1 else digest_json(parts)
-
-
-def _write(path: Path, table: DeltaTable | None, draft: _Draft, description: _Description) -> None:
+def _write(path: Path, table: DeltaTable | None, draft: Draft, description: Description) -> None:
     """Commit the touched months.
 
     Raises:
@@ -395,19 +292,6 @@ def _write(path: Path, table: DeltaTable | None, draft: _Draft, description: _De
         if _open(path) is None:
             raise
         raise CommitFailedError(str(error)) from error  # somebody else made the table meanwhile
-
-
-@dataclass(frozen=True, slots=True)
-class _Description:
-    """What a commit says of the version it makes; ``inputs`` tells by month and origin what was last merged."""
-
-    digest: str
-    rows: int
-    at: str
-    source: str
-    months: dict[str, str]
-    counts: dict[str, int]
-    inputs: dict[str, dict[str, str]]
 
 
 _opened: dict[tuple[Path, int | None], tuple[Any, DeltaTable]] = {}
@@ -447,7 +331,7 @@ def _open(path: Path, version: int | None = None) -> DeltaTable | None:
         ) from error
 
 
-def _description(table: DeltaTable) -> _Description:
+def _description(table: DeltaTable) -> Description:
     """What the newest commit of Everloop's, up to the table's version, says."""
     for number in range(table.version(), -1, -1):
         found = _commit(table, number)
@@ -460,71 +344,17 @@ def _description(table: DeltaTable) -> _Description:
     )
 
 
-def _commit(table: DeltaTable, number: int) -> _Description | None:
+def _commit(table: DeltaTable, number: int) -> Description | None:
     """What one commit says, read from Delta's log (one JSON action a line)."""
     log = Path(unquote(urlparse(table.table_uri).path)) / "_delta_log" / f"{number:020d}.json"
     for line in log.read_text(encoding="utf-8").splitlines():
         info = json.loads(line).get("commitInfo")
         if info and _META in info:
-            return _Description(**json.loads(info[_META]))
+            return Description(**json.loads(info[_META]))
     return None
 
 
-def _version(number: int, description: _Description) -> DatasetVersion:
+def _version(number: int, description: Description) -> DatasetVersion:
     return DatasetVersion(
         number, description.digest, description.rows, datetime.fromisoformat(description.at), description.source
     )
-
-
-def _files(table: DeltaTable) -> dict[str, list[str]]:
-    """The files of each month."""
-    actions = pl.DataFrame(table.get_add_actions(flatten=True)).select("path", f"partition.{PERIOD}")
-    root = Path(unquote(urlparse(table.table_uri).path))
-    found: dict[str, list[str]] = {}
-    for path, month in actions.iter_rows():
-        found.setdefault(month, []).append(str(root / unquote(path)))
-    return found
-
-
-def _read_files(
-    paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType], span: Span = EVERY_SERIES
-) -> pl.DataFrame:
-    """The rows of a month; columns that came into the table later are empty."""
-    wanted = columns or [*types]
-    parts = []
-    for path in paths:
-        present = pl.read_parquet_schema(path)
-        names = [name for name in wanted if name in present]
-        if span.is_all:
-            frame = pl.read_parquet(path, columns=names, glob=False, hive_partitioning=False)
-        else:
-            file = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            frame = file.filter(span.holds()).select(names).collect(engine="streaming")
-        parts.append(_completed(frame, wanted, types))
-    return pl.concat(parts)
-
-
-def _batches(paths: list[str], columns: list[str] | None, types: Mapping[str, pl.DataType]) -> Iterator[pl.DataFrame]:
-    """The rows of a month: at once where they are few, else batch by batch."""
-    if sum(Path(path).stat().st_size for path in paths) <= _BYTES_AT_ONCE:
-        yield _read_files(paths, columns, types)
-        return
-    wanted = columns or [*types]
-    for path in paths:
-        file = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-        present = pl.read_parquet_schema(path)
-        chosen = file.select([name for name in wanted if name in present])
-        for batch in chosen.collect_batches(chunk_size=ROWS_IN_PART, maintain_order=True):
-            yield _completed(batch, wanted, types)
-
-
-def _completed(frame: pl.DataFrame, wanted: list[str], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
-    missing = [name for name in wanted if name not in frame.columns]
-    empty = [pl.lit(None).cast(types.get(name, pl.Float64())).alias(name) for name in missing]
-    return frame.with_columns(empty).select(wanted)
-
-
-def _types(table: DeltaTable) -> dict[str, pl.DataType]:
-    """The types of a table's columns."""
-    kinds = {"string": pl.String(), "double": pl.Float64(), "timestamp_ntz": pl.Datetime("us")}
-    return {each.name: kinds[str(each.type.type)] for each in table.schema().fields if each.name != PERIOD}
