@@ -114,6 +114,48 @@ def code_of(said: bytes) -> tuple[int, str]:
     return int(head.split(b" ")[1]), json.loads(body)["error"]["code"]
 
 
+class Wire(asyncio.Transport):
+    """A transport whose other end is a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.said.append(bytes(data))
+
+    def close(self) -> None:
+        self.said.append(b"closed")
+
+
+def test_a_request_does_not_overtake_those_that_wait() -> None:
+    held: list[Exchange] = []
+
+    class HoldingDoor(Door):
+        def find(self, method: bytes, target: bytes) -> Handler | None:
+            return held.append if target == b"/held" else lambda exchange: exchange.reply(200, b"", target)
+
+    async def pipelined() -> list[bytes]:
+        state = uvicorn.server.ServerState()
+        config = uvicorn.Config(application, log_config=None)
+        config.load()
+        connection = Connection(
+            gate=HoldingDoor(), group=Connections(), config=config, server_state=state, app_state={}
+        )
+        wire = Wire()
+        connection.connection_made(wire)
+        requests = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/held", b"/second", b"/third")]
+        connection.data_received(requests[0] + requests[1])
+        held[0].reply(200, b"", b"/first")
+        connection.data_received(requests[2])  # before the loop has come to the second one
+        for _ in range(4):
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        return [said.rpartition(b"\r\n\r\n")[2] for said in wire.said]
+
+    assert asyncio.run(pipelined()) == [b"/first", b"/second", b"/third"]
+
+
 def test_direct_routes_and_the_application_share_a_connection(serving: Serving) -> None:
     with httpx.Client(base_url=f"http://127.0.0.1:{serving.port}") as client:
         assert client.post("/hot", content=b"abc").text == "hot abc"

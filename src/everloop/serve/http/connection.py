@@ -272,7 +272,7 @@ class Connection(asyncio.Protocol):
         self._state = _IDLE
         if exchange is None or self._is_refusing:
             return
-        if self._current is None:
+        if self._current is None and not self._waiting:  # a later one must not overtake those that wait
             self._begin(exchange, self._handler)
             return
         self._waiting.append((exchange, self._handler))
