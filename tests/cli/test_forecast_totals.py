@@ -13,6 +13,7 @@ import pytest
 
 from everloop.cli.main import main
 from everloop.core.project import Project
+from everloop.serve.batch import totals
 
 Capture = pytest.CaptureFixture[str]
 
@@ -97,3 +98,40 @@ def test_levels_that_cannot_be(
     at = ("-p", str(make_kiosk(days=150).root))
     answer(capsys, "run", *at)
     assert answer(capsys, "forecast", *words, *at, status=2)["error"]["code"] == code
+
+
+def test_only_as_much_history_is_read_as_is_needed(
+    make_kiosk: Callable[..., Project], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_kiosk(days=330).root
+    at = ("-p", str(root))
+    answer(capsys, "run", *at)
+    read: list[int] = []
+    whole = totals.load_panel
+
+    def recorded(project: Project, *, history: int, **named: Any) -> Any:
+        read.append(history)
+        return whole(project, history=history, **named)
+
+    monkeypatch.setattr(totals, "load_panel", recorded)
+    short = answer(capsys, "forecast", "--by", "total", "--by", "shop", *at)
+    monkeypatch.setattr(totals, "_reach", lambda *_: 0)
+    full = answer(capsys, "forecast", "--by", "total", "--by", "shop", *at)
+    assert (read[0] > 230, read[0] < 330, read[1:]) == (True, True, [0])
+    assert short["forecasts"] == full["forecasts"]
+
+
+def test_a_series_that_was_not_seen_for_long_is_in_its_total(
+    make_kiosk: Callable[..., Project], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_kiosk(days=150).root
+    frame = pl.read_csv(root / "sales.csv")
+    frame.filter((pl.col("item") != "tea") | (pl.col("day") < "2024-05-15")).write_csv(root / "sales.csv")
+    at = ("-p", str(root))
+    answer(capsys, "run", *at)
+    series = frame_of(answer(capsys, "forecast", *at))
+    assert set(series["item"]) == {"tea", "buns", "50/50"}
+    monkeypatch.setattr(totals, "_reach", lambda *_: 5)
+    found = frame_of(answer(capsys, "forecast", "--by", "item", *at))
+    assert set(found["item"]) == {"tea", "buns", "50/50"}
+    assert found["forecast"].sum() == pytest.approx(series["forecast"].sum())
