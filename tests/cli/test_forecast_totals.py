@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,8 @@ def test_totals_that_are_forecast_too_agree_with_the_series(
         assert summed["forecast"].to_list() == pytest.approx(total["forecast"].to_list())
     assert (series["lo-80"] <= series["forecast"]).all()
     assert (total["lo-80"] < total["forecast"]).all()
+    assert main(["forecast", "--by", "shop", *ways, *at]) == 0
+    assert re.search(r"note: by shop: WAPE 0\.\d+ in the backtest's windows, 0\.\d+ as sums", capsys.readouterr().err)
     again = frame_of(answer(capsys, "forecast", "--by", "total", *ways, *at))
     assert again.equals(total)
     assert main(["forecast", "--by", "total", *ways[:2], *at]) == 2

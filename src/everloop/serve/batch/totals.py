@@ -64,10 +64,13 @@ def total_rows(project: Project, batch: Batch, by: Sequence[str]) -> BatchRows:
     """
     levels = _levels(project, by)
     sources = _sources(project, batch)
+    groupings = [grouping(sources.panel, each, path="--by") for each in levels]
     values = batch.values
     if project.settings.forecast.reconcile != "bottom_up":
+        before = sources.windows
         values, sources = _reconciled(project, values, sources)
-    values = _values(values, sources, [grouping(sources.panel, each, path="--by") for each in levels])
+        values = replace(values, notes=(*values.notes, *_brought(sources, before, groupings)))
+    values = _values(values, sources, groupings)
     columns = list(dict.fromkeys(name for level in levels for name in level))
     name = ":".join([batch.prediction_id, "+".join(by), *_method(project)])
     rows = BatchRows.of(project, replace(batch, prediction_id=name, values=values))
@@ -146,6 +149,18 @@ def _reconciled(project: Project, values: ForecastValues, sources: _Sources) -> 
         for ends in (values.lower, values.upper)
     )
     return replace(values, mean=changed, lower=lower, upper=upper), replace(sources, windows=found.windows)
+
+
+def _brought(sources: _Sources, before: PastWindows, levels: Sequence[Grouping]) -> list[str]:
+    """What reconciliation changed in the errors of the backtest, a note for each level."""
+    notes = []
+    for level in levels:
+        plain, changed = (each.totals(sources.panel, level) for each in (before, sources.windows))
+        demand = float(np.nansum(np.abs(plain.actual)))
+        if demand > 0:
+            was, now = (float(np.nansum(np.abs(each.mean - each.actual))) / demand for each in (plain, changed))
+            notes.append(f"by {level.name}: WAPE {now:.3f} in the backtest's windows, {was:.3f} as sums of the series")
+    return notes
 
 
 def _values(values: ForecastValues, sources: _Sources, levels: Sequence[Grouping]) -> ForecastValues:
