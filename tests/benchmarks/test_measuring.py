@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,20 @@ def test_results_say_what_was_measured_where(path: Path) -> None:
         for claim in part.get("claims", []):
             low, high = claim["interval"] or (None, None)
             assert low is None or low <= claim["measured"] <= high
+
+
+def test_the_memory_of_a_command_and_its_children_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    memory = importlib.import_module("measuring.memory")
+    child = "block = b'x' * 60_000_000; import sys; print('ready', flush=True); sys.stdin.read()"
+    parent = (
+        "import subprocess, sys, time; block = b'y' * 30_000_000; pipe = subprocess.PIPE; "
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdin=pipe, stdout=pipe); "
+        "child.stdout.readline(); time.sleep(0.5); child.communicate(b'')"
+    )
+    cost = memory.cost_of([sys.executable, "-c", parent], log=tmp_path / "said.txt")
+    assert 0.03 < cost.peak_gb < 0.08  # its own, without the child's
+    assert 0.09 < cost.tree_gb < 0.16  # both together
+    assert cost.seconds >= 0.5
+    with pytest.raises(RuntimeError, match="no such thing"):
+        memory.cost_of([sys.executable, "-c", "raise SystemExit('no such thing')"], log=tmp_path / "said.txt")
