@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from everloop.cli.output import number, percent, print_table
+from everloop.cli.output import number, percent, print_table, say
 from everloop.validate.examination import Examination
 from everloop.validate.gates.result import in_words
 
@@ -18,10 +18,11 @@ def print_examinations(examinations: Sequence[Examination], failures: Mapping[st
     best = next((each for each in examinations if each.passed), None) if is_choice else None
     won = _windows_won(examinations)
     windows = examinations[0].plan.windows
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             each.candidate,
             number(None if each.value == float("inf") else each.value),
+            number(None if each.value_of_totals == float("inf") else each.value_of_totals),
             percent(each.evaluation.skill.get(each.metric)),
             f"{wins} of {windows}",
             percent(each.evaluation.scores.overall["bias"].value),
@@ -31,15 +32,27 @@ def print_examinations(examinations: Sequence[Examination], failures: Mapping[st
         )
         for each, wins in zip(examinations, won, strict=True)
     ]
-    rows += [(name, "-", "-", "-", "-", "-", f"failed: {why}", "-") for name, why in (failures or {}).items()]
+    rows += [(name, *["-"] * 6, f"failed: {why}", "-") for name, why in (failures or {}).items()]
     first = examinations[0]
     metric = first.metric.upper()
     title = (
         f"{len(rows)} candidates on {windows} past windows of {first.plan.horizon} steps, {first.backtest.n_forecasts} "
         f"forecasts each; less {metric} is better"
     )
-    columns = ("candidate", metric, "better than naive by", "best in windows", "bias", "took", "verdict", "run")
+    columns = (
+        "candidate",
+        metric,
+        "of totals",
+        "better than naive by",
+        "best in windows",
+        "bias",
+        "took",
+        "verdict",
+        "run",
+    )
     print_table(columns, rows, title=title if is_choice else "")
+    if first.value > min(each.value for each in examinations):
+        say(f"{first.candidate} errs least in its totals, of those about as good by {metric} (validate.tie)")
 
 
 def _standing(each: Examination, best: Examination | None) -> str:

@@ -154,7 +154,8 @@ def _counters(spec: FeatureSpec, block: Block, rows: Rows) -> list[NDArray[Any]]
     since = _since_sale(block.y, most=spec.memory)
     with np.errstate(invalid="ignore"):
         shares = [zeros[window] / there[window] for window in (middle, wide)]
-    return [_at(table, rows.series, rows.origin) for table in (*shares, since, there[wide])]
+    tables: list[NDArray[Any]] = [*shares, since, there[wide]]
+    return [_at(table, rows.series, rows.origin) for table in tables]
 
 
 def _covariate(spec: FeatureSpec, values: Floats, rows: Rows) -> list[NDArray[Any]]:

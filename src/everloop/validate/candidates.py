@@ -12,6 +12,7 @@ from everloop.experiment.lineage import Lineage
 from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import make_candidate
 from everloop.validate.examination import BASELINE, Examination, Reference, Shared, backtest_candidate, examine
+from everloop.validate.ranking import rank
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
@@ -61,7 +62,8 @@ def examine_candidates(
             on_failure(candidate, error)
     if not done:
         raise failures[0]
-    return sorted(done, key=lambda each: (each.value, each.candidate))
+    validation = project.settings.validation
+    return list(rank(done, metric=validation.metric, tie=validation.tie).best_first)
 
 
 def _is_recipe(project: Project, candidate: str, champion: Reference | None) -> bool:

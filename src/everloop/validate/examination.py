@@ -20,6 +20,7 @@ from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters
 from everloop.validate.gates.result import GateResult, blocking, waived
 from everloop.validate.hierarchy import Sums
+from everloop.validate.ranking import TOTALS
 from everloop.validate.recording import record_examination
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
 
@@ -102,7 +103,15 @@ class Examination:
     @property
     def value(self) -> float:
         """The ranking metric; infinite where it cannot be told, so that such a candidate is never the best."""
-        measure = self.evaluation.scores.overall.get(self.metric)
+        return self._least(self.metric)
+
+    @property
+    def value_of_totals(self) -> float:
+        """The WAPE of totals; infinite where it cannot be told."""
+        return self._least(TOTALS)
+
+    def _least(self, metric: str) -> float:
+        measure = self.evaluation.scores.overall.get(metric)
         return float("inf") if measure is None or measure.value is None else measure.value
 
     def summary(self) -> dict[str, Any]:

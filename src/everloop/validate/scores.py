@@ -14,6 +14,7 @@ from everloop.data.panel import Panel
 from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.hierarchy import Sums
 from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
+from everloop.validate.ranking import TOTALS, total_groupings, wape_of_totals
 from everloop.validate.uncertainty import weighted_pinball
 
 __all__ = ["Evaluation", "Scores", "evaluate", "score_backtest", "skill"]
@@ -92,6 +93,10 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
         codes, values = slice_values(panel, column)
         by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
     overall, by_fold = _grouped(cells, None, 1)[0], _grouped(cells, fold_of_row, len(folds))
+    groupings = total_groupings(panel)
+    for measures, fold in zip(by_fold, folds, strict=True):
+        measures[TOTALS] = wape_of_totals(groupings, fold)
+    overall[TOTALS] = _mean_of([measures[TOTALS] for measures in by_fold])
     if sums is not None:
         for measures, fold in zip(by_fold, folds, strict=True):
             measures["wrmsse"] = _wrmsse(sums, fold, panel)
@@ -162,7 +167,7 @@ def skill(measure: Measure | None, baseline: Measure | None) -> float | None:
 
 def evaluate(scores: Scores, baseline: Scores) -> Evaluation:
     """Set a candidate's scores beside the baseline's."""
-    names = [name for name in ("wape", "mase", "rmsse", "pinball", "wrmsse", "wspl") if name in scores.overall]
+    names = [name for name in ("wape", TOTALS, "mase", "rmsse", "pinball", "wrmsse", "wspl") if name in scores.overall]
     return Evaluation(
         scores, baseline, {name: skill(scores.overall[name], baseline.overall.get(name)) for name in names}
     )

@@ -103,6 +103,14 @@ class ValidateSettings(Section):
     metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse", "wspl"] = key(
         "wape", help="The metric that ranks candidates; 'wrmsse' and 'wspl' need `validate.sums`."
     )
+    tie: float = key(
+        0.02,
+        unit="share",
+        help="Candidates whose WAPE, MASE or RMSSE is so close to the best one's are ranked by the error of their "
+        "totals instead; 0 ranks by the metric alone.",
+        ge=0,
+        lt=1,
+    )
     sums: list[list[str]] = key(
         [],
         help="The levels of WRMSSE and WSPL, each by the series or static columns whose values are summed; [] is the "
