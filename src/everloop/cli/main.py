@@ -57,39 +57,55 @@ def overview() -> str:
 def _run(arguments: list[str]) -> int:
     # before any library starts OpenMP: threads that wait by spinning take a busy machine's cores from the others
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # typer takes longer to import than a whole --help may last
-    import importlib
+    # pydantic, which Typer and MLflow bring, would look through every installed package for plugins of its own
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from everloop.core.errors import EverloopError
 
+    name, rest = arguments[0], arguments[1:]
+    is_json = "--json" in rest
+    try:
+        if name == "serve" and (start := _imported("everloop.cli.starting").plain_start(rest)) is not None:
+            start.run()
+            return 0
+        return _run_by_typer(name, rest)
+    except EverloopError as error:
+        return _fail(error, is_json=is_json)
+
+
+def _run_by_typer(name: str, rest: list[str]) -> int:
+    """Run a command whose options Typer reads; it takes longer to import than a whole ``--help`` may last."""
     import typer
 
-    from everloop.core.errors import EverloopError, UsageError, nearest
+    from everloop.core.errors import UsageError, nearest
 
     # click's base error, which typer carries under a private name: BadParameter > UsageError > ClickException
     usage_error: Any = typer.BadParameter.__mro__[2]
-    name, rest = arguments[0], arguments[1:]
-    is_json = "--json" in rest
     try:
         if name not in {command.name for command in COMMANDS}:
             hint = nearest(name, [command.name for command in COMMANDS]) + "; see: everloop --help"
             raise UsageError("command_unknown", f"there is no command {name!r}", hint=hint)
-        gc.disable()  # modules stay: looking for garbage among them, now or later, takes a fifth of a server's start
-        try:
-            module = importlib.import_module(f"everloop.cli.{name}")
-        finally:
-            gc.freeze()
-            gc.enable()
+        module = _imported(f"everloop.cli.{name}")
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         app.command(name)(module.command)
         status: Any = app(args=rest, prog_name=f"everloop {name}", standalone_mode=False)
         return int(status or 0)
     except usage_error as error:
-        problem = UsageError("usage", error.format_message(), hint=f"see: everloop {name} --help")
-        return _fail(problem, is_json=is_json)
-    except EverloopError as error:
-        return _fail(error, is_json=is_json)
+        raise UsageError("usage", error.format_message(), hint=f"see: everloop {name} --help") from None
     except typer.Abort:
         print("aborted", file=sys.stderr)
         return 130
+
+
+def _imported(module: str) -> Any:
+    """A module of ours, and all that it imports."""
+    import importlib
+
+    gc.disable()  # modules stay: looking for garbage among them, now or later, takes a fifth of a server's start
+    try:
+        return importlib.import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _fail(error: Any, *, is_json: bool) -> int:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from everloop.cli.options import JsonOption, ProjectOption, SetOption, project_of
-from everloop.cli.output import say
-from everloop.core.clock import OffsetClock, SystemClock
-from everloop.serve.address import Address
-from everloop.serve.process import serve
+from everloop.cli.options import JsonOption, ProjectOption, SetOption
+from everloop.cli.starting import Start
 
 
 def command(
@@ -41,14 +38,13 @@ def command(
 
     Example: everloop serve --port 8000
     """
-
-    def announce(address: Address) -> None:
-        if as_json:
-            import msgspec
-
-            print(msgspec.json.encode(address).decode(), flush=True)
-        say(f"serving {found.name} on {address.url} (see {address.url}/openapi.json)")
-
-    found = project_of(project, set_)
-    clock = SystemClock() if as_of is None else OffsetClock(as_of.replace(tzinfo=UTC), speed=speed)
-    serve(found, clock, host=host, port=port, workers=workers, announce=announce)
+    Start(
+        host=host,
+        port=port,
+        workers=workers,
+        project=project,
+        overrides=set_ or (),
+        is_json=as_json,
+        as_of=as_of,
+        speed=speed,
+    ).run()
