@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from everloop.core.errors import UsageError
+from everloop.core.errors import SettingsError, UsageError
 from everloop.core.project import Project
 from everloop.data.panel import Panel
 from everloop.data.totals import grouping
@@ -105,5 +105,9 @@ def test_sums_that_do_not_count() -> None:
 
 
 def test_it_may_rank(make_project: Callable[..., Project]) -> None:
-    settings = make_project('validate.metric="wspl"', "validate.sums=[[]]").settings
-    assert settings.validation.metric == "wspl"
+    asked = ('validate.metric="wspl"', "validate.sums=[[]]")
+    assert make_project(*asked, "validate.windows=3").settings.validation.metric == "wspl"
+    with pytest.raises(SettingsError, match="3 or more"):
+        make_project(*asked, "validate.windows=2")
+    with pytest.raises(SettingsError, match=r"needs validate\.sums"):
+        make_project(asked[0])

@@ -127,3 +127,7 @@ class ValidateSettings(Section):
     def _check(self) -> None:
         if self.metric in ("wrmsse", "wspl") and not self.sums:
             raise ValueError(f"validate.metric = {self.metric!r} needs validate.sums, such as [[], ['store_id']]")
+        if self.metric == "wspl" and self.windows < 3:
+            raise ValueError(
+                "validate.metric = 'wspl' needs validate.windows = 3 or more: sums learn from other windows"
+            )
