@@ -103,8 +103,9 @@ class Panel:
 
     def index_of_rows(self) -> Ints:
         """The grid index of each element of ``y``."""
-        ends = np.repeat(self.offsets[1:], self.lengths)
-        return np.asarray(self.cutoff - (ends - 1 - np.arange(len(self.y))))
+        index = np.repeat(self.cutoff + 1 - self.offsets[1:], self.lengths)
+        index += np.arange(len(self.y))
+        return index
 
     def position(self, key: tuple[str, ...]) -> int:
         """The number of a series.
@@ -137,7 +138,7 @@ class Panel:
         if self.marks is not None and cutoff < self.cutoff:
             was = self.untreated()
             past = replace(was, marks=None).until(cutoff, horizon=horizon)
-            kept = self.index_of_rows() <= cutoff
+            kept = ~_ends(self.lengths, np.minimum(self.lengths, self.cutoff - cutoff))
             marks = self.marks.moved(kept)
             return replace(past, marks=marks.chosen(marks.known_at <= cutoff)).treated()
         drop = self.cutoff - cutoff
@@ -147,7 +148,7 @@ class Panel:
             return self
         lengths = self.lengths
         keep = lengths > drop
-        rows = self.index_of_rows() <= cutoff
+        rows = ~_ends(lengths, np.minimum(lengths, drop))
         offsets = np.concatenate([[0], np.cumsum((lengths - drop)[keep])]).astype(np.int64)
         steps = min(drop, horizon)
         ends = self.offsets[1:][keep]
@@ -176,7 +177,7 @@ class Panel:
         """The last ``periods`` of every series (all of a shorter one)."""
         lengths = np.minimum(self.lengths, periods)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        rows = self.index_of_rows() > self.cutoff - periods
+        rows = _ends(self.lengths, lengths)
         return replace(
             self,
             offsets=offsets,
@@ -191,14 +192,14 @@ class Panel:
 
         Series begin at their first own observation from then on; those without any are gone.
         """
-        index = self.index_of_rows()
-        series = self.series_of_rows()
-        is_known = np.isfinite(self.untreated().y) & (index >= first)
-        begins = np.full(self.n_series, np.iinfo(np.int64).max)
-        np.minimum.at(begins, series[is_known], index[is_known])
-        keep = begins <= self.cutoff
-        rows = index >= begins[series]
-        lengths = np.where(keep, self.cutoff - begins + 1, 0)[keep]
+        late = np.minimum(self.lengths, max(self.cutoff - first + 1, 0))
+        known = np.flatnonzero(np.isfinite(self.untreated().y) & _ends(self.lengths, late))
+        place = np.searchsorted(known, self.offsets[:-1])
+        begins = np.append(known, len(self.y))[place]
+        kept = np.maximum(self.offsets[1:] - begins, 0)
+        keep = kept > 0
+        rows = _ends(self.lengths, kept)
+        lengths = kept[keep]
         return replace(
             self,
             keys=tuple(key for key, is_kept in zip(self.keys, keep, strict=True) if is_kept),
@@ -272,3 +273,9 @@ class Panel:
     def ahead(self, steps: int) -> NDArray[np.datetime64]:
         """The instants of the next ``steps`` periods."""
         return self.frequency.times(self.cutoff + 1 + np.arange(steps))
+
+
+def _ends(lengths: Ints, kept: Ints) -> NDArray[np.bool_]:
+    """For series one after another, whether an element is among the last ``kept`` of its series."""
+    counts = np.stack([lengths - kept, kept], axis=1).reshape(-1)
+    return np.repeat(np.tile([False, True], len(lengths)), counts)
