@@ -17,7 +17,7 @@ from everloop.models.checks import FORECASTER_CHECKS, Check
 from everloop.models.demand_kinds import KINDS, kinds_of
 from everloop.models.examples import example_panels
 from everloop.models.forecaster import FitContext, ForecastRequest
-from everloop.models.statistical import COMBINED, METHODS, StatisticalForecaster
+from everloop.models.statistical import COMBINED, METHODS, StatisticalForecaster, _windows_back
 from everloop.models.unseen import with_unseen
 
 PANELS = example_panels()
@@ -114,3 +114,15 @@ def test_what_is_loaded_has_learnt_the_same(tmp_path: Path) -> None:
     fitted().save(tmp_path)
     again = StatisticalForecaster.load(tmp_path)
     assert again.learned() == fitted().learned()
+
+
+@pytest.mark.parametrize(
+    ("periods", "windows", "backs"), [(700, 4, [336, 224, 140, 28]), (60, 13, [28]), (55, 13, []), (700, 0, [])]
+)
+def test_errors_are_measured_on_windows_spread_over_a_year(periods: int, windows: int, backs: list[int]) -> None:
+    assert _windows_back(_flat(periods), windows, 28) == backs
+
+
+def _flat(periods: int) -> Panel:
+    offsets = np.array([0, periods])
+    return Panel(Frequency.parse("1d"), ("item",), (("a",),), 20_000, offsets, np.ones(periods, dtype=np.float32))

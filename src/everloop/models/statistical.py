@@ -29,7 +29,9 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Method = Callable[[Doubles, int], Doubles]
 
-_JUDGED_SERIES = 2000
+_JUDGED_FORECASTS = 8000
+"""At so many origins, of all series, methods are judged at most."""
+_YEAR_US = 365.25 * 86_400 * 1_000_000
 _SHORT_SEASONS = 8
 _MEAN_PERIODS = 56
 _LEAST_CASES = 30
@@ -67,10 +69,10 @@ class StatisticalForecaster(RecomputedForecaster):
 
     Args:
         history: how many of the last periods count.
-        windows: on how many horizons before the end methods and intervals are judged.
+        windows: on how many horizons of the last year, at most, methods and intervals are judged.
     """
 
-    def __init__(self, history: int = 400, *, windows: int = 4) -> None:
+    def __init__(self, history: int = 400, *, windows: int = 13) -> None:
         self.history = history
         self.windows = windows
 
@@ -201,25 +203,39 @@ def _by(name: str, y: Doubles, horizon: int) -> Doubles:
 
 
 def _trials(panel: Panel, model: StatisticalForecaster, horizon: int, lowest: float, seed: int) -> list[_Trial]:
-    """All methods at origins a horizon apart, on some series that were not new then."""
-    span = min(model.windows * horizon, int(panel.lengths.max()) // 3) // horizon * horizon
-    if span < 1:
+    """All methods at origins spread over the last year, on some series that were not new then."""
+    backs = _windows_back(panel, model.windows, horizon)
+    if not backs:
         return []
+    span = backs[0]
     block = panel.last(model.memory + span)
     cut = panel.cutoff - span
     profiles = Profiles.learn(panel, block[:, :-span], cut, is_ratio=bool(np.isfinite(lowest)))
     order = np.random.default_rng(derive_seed(seed, "judged")).permutation(panel.n_series)
-    rows = np.sort(order[:_JUDGED_SERIES])
+    rows = np.sort(order[: _JUDGED_FORECASTS // len(backs)])
     block, member = block[rows], profiles.member(panel)[rows]
     trials = []
-    for origin in range(cut, panel.cutoff, horizon):
-        upto = block.shape[1] - (panel.cutoff - origin)
+    for back in backs:
+        origin, upto = panel.cutoff - back, block.shape[1] - back
         before = block[:, upto - model.memory : upto]
         is_old = (np.nan_to_num(before[:, : -model.cold_.young]) != 0).any(axis=1)
         if is_old.any():
             before, truth = before[is_old], block[is_old, upto : upto + horizon].astype(np.float64)
             trials.append(_trial(before, truth, profiles.of(before, member[is_old], origin), model.least_, lowest))
     return trials
+
+
+def _windows_back(panel: Panel, windows: int, horizon: int) -> list[int]:
+    """How far each origin lies before the cutoff, the farthest first: windows of each season of the year.
+
+    Windows of one season say nothing of the errors of another. Half of the past is left before them.
+    """
+    year = round(_YEAR_US / panel.frequency.step_us)
+    longest = int(panel.lengths.max())
+    available = min(year, longest // 2) // horizon
+    count = min(windows, available)
+    places = np.round(np.linspace(available, 1, count)) if count > 1 else np.ones(count)
+    return [int(place) * horizon for place in places]
 
 
 def _trial(before: NDArray[np.floating], truth: Doubles, profile: Doubles, least: int, lowest: float) -> _Trial:
