@@ -42,8 +42,8 @@ def command(
                 dataset=dataset,
                 tracker=tracker,
                 lineage=collect_lineage(found),
-                baseline=backtest_candidate(found, panel, BASELINE, options={}),
-                champion=champion_reference(found, store, panel),
+                baseline=backtest_candidate(found, panel, BASELINE, options={}, dataset=dataset),
+                champion=champion_reference(found, store, panel, dataset=dataset),
             )
             examination = examine(candidate, shared, progress=lambda done, _: advance(done, "windows"))
     if as_json:

@@ -63,7 +63,7 @@ def _train(project: Project, store: Store) -> tuple[list[Examination], Release |
             dataset,
             tracker=tracker,
             lineage=lineage,
-            champion=champion_reference(project, store, panel),
+            champion=champion_reference(project, store, panel, dataset=dataset),
             on_failure=lambda name, error: say(f"candidate {name} failed[{error.code}]: {error.message}"),
             progress=advance,
         )

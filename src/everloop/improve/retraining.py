@@ -110,7 +110,7 @@ def retrain(
         dataset,
         tracker=tracker,
         lineage=attempts.lineage,
-        champion=champion_reference(project, store, panel),
+        champion=champion_reference(project, store, panel, dataset=dataset),
         on_failure=attempts.note_failure,
         progress=progress,
     )

@@ -7,7 +7,7 @@ to a forecaster ends at the cutoff; what was known ahead is all that it sees of 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from everloop.models.asking import ask
 from everloop.models.forecaster import FitContext, Forecast, Forecaster, ForecastRequest
 from everloop.validate.metrics import past_scales
 
-__all__ = ["Backtest", "BacktestPlan", "Fold", "Progress", "cutoffs", "run_backtest"]
+__all__ = ["Backtest", "BacktestPlan", "Fold", "Progress", "cutoffs", "folds_at", "run_backtest"]
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int, int], None]
@@ -152,10 +152,38 @@ def run_backtest(
     Raises:
         ModelError: the history is too short, or the forecaster fails.
     """
+    chosen = cutoffs(panel, plan)
+    return Backtest(plan, context.levels, folds_at(chosen, make, panel, plan, context, name=name, progress=progress))
+
+
+def folds_at(
+    chosen: Sequence[int],
+    make: Callable[[], Forecaster],
+    panel: Panel,
+    plan: BacktestPlan,
+    context: FitContext,
+    *,
+    name: str = "the candidate",
+    progress: Progress | None = None,
+) -> tuple[Fold, ...]:
+    """Some windows of a backtest; those of a plan that refits do not depend on each other.
+
+    Args:
+        chosen: their cutoffs, oldest first; of a plan that updates, all that there are.
+        make: makes the forecaster, unfitted.
+        panel: the data.
+        plan: the backtest's.
+        context: what each fit is given.
+        name: what the forecaster is called in messages.
+        progress: told after each window.
+
+    Raises:
+        ModelError: the forecaster fails.
+    """
     folds: list[Fold] = []
     request = ForecastRequest(plan.horizon, context.levels)
     model: Forecaster | None = None
-    for cutoff in cutoffs(panel, plan):
+    for cutoff in chosen:
         past = panel.until(cutoff, horizon=plan.horizon)
         started = time.perf_counter()
         if model is None or plan.mode == "refit":
@@ -167,8 +195,8 @@ def run_backtest(
         asked = time.perf_counter()
         folds.append(_fold(panel, past, forecast, context.levels, (fitted - started, asked - fitted)))
         if progress is not None:
-            progress(len(folds), plan.windows)
-    return Backtest(plan, context.levels, tuple(folds))
+            progress(len(folds), len(chosen))
+    return tuple(folds)
 
 
 def _fold(

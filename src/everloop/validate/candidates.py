@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from everloop.core.errors import ModelError
+from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
 from everloop.data.panel import Panel
 from everloop.experiment.lineage import Lineage
@@ -13,6 +13,7 @@ from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import make_candidate
 from everloop.validate.examination import BASELINE, Examination, Reference, Shared, backtest_candidate, examine
 from everloop.validate.ranking import rank
+from everloop.validate.windows import Recipe, compute_ahead
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
@@ -48,7 +49,9 @@ def examine_candidates(
         ModelError: every candidate failed, or the history is too short.
         UnavailableError: MLflow is away.
     """
-    baseline = backtest_candidate(project, panel, BASELINE, options={})
+    if project.settings.engine.is_shared:
+        _compute_ahead(project, panel, dataset)
+    baseline = backtest_candidate(project, panel, BASELINE, options={}, dataset=dataset)
     shared = Shared(project, panel, dataset, tracker, lineage, baseline, champion)
     done: list[Examination] = []
     failures: list[ModelError] = []
@@ -64,6 +67,18 @@ def examine_candidates(
         raise failures[0]
     validation = project.settings.validation
     return list(rank(done, metric=validation.metric, tie=validation.tie).best_first)
+
+
+def _compute_ahead(project: Project, panel: Panel, dataset: DatasetVersion) -> None:
+    """Let the engine compute the windows of all candidates side by side; those unknown are told of in their turn."""
+    recipes = [Recipe(BASELINE, {})]
+    for candidate in project.settings.train.candidates:
+        try:
+            make_candidate(project, candidate)
+        except EverloopError:
+            continue
+        recipes.append(Recipe(candidate))
+    compute_ahead(project, panel, dataset, recipes)
 
 
 def _is_recipe(project: Project, candidate: str, champion: Reference | None) -> bool:

@@ -23,6 +23,7 @@ from everloop.validate.hierarchy import Sums
 from everloop.validate.ranking import TOTALS
 from everloop.validate.recording import record_examination
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
+from everloop.validate.windows import Recipe, backtest_in_pieces
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
@@ -143,24 +144,37 @@ def backtest_candidate(
     candidate: str,
     *,
     options: Mapping[str, Any] | None = None,
+    dataset: DatasetVersion | None = None,
     progress: Progress | None = None,
 ) -> Reference:
     """Backtest a candidate by the project's plan, without a run.
+
+    Args:
+        project: the project.
+        panel: the data.
+        candidate: its name in the settings.
+        options: constructor parameters instead of the settings' own.
+        dataset: the version that the whole panel was loaded from; given, windows are computed by the settings'
+            engine, else in this process.
+        progress: told after each window.
 
     Raises:
         UsageError: there is no such candidate.
         ModelError: the history is too short, or the candidate fails.
     """
     unfitted = make_candidate(project, candidate, options=options)
-    backtest = run_backtest(
-        lambda: make_candidate(project, candidate, options=options),
-        panel,
-        BacktestPlan.of(project.settings),
-        fit_context(project, candidate),
-        name=candidate,
-        progress=progress,
-    )
     settings = project.settings
+    if dataset is not None and settings.engine.is_shared:
+        backtest = backtest_in_pieces(project, panel, dataset, Recipe(candidate, options), progress=progress)
+    else:
+        backtest = run_backtest(
+            lambda: make_candidate(project, candidate, options=options),
+            panel,
+            BacktestPlan.of(settings),
+            fit_context(project, candidate),
+            name=candidate,
+            progress=progress,
+        )
     scores = score_backtest(backtest, panel, slices=settings.validation.slices, sums=Sums.of(settings))
     return Reference(candidate, unfitted.parameters(), backtest, scores)
 
@@ -194,7 +208,7 @@ def examine(
     with tracker.failing(run_id):
         is_baseline = candidate == shared.baseline.name and not project.settings.train.options.get(candidate)
         made = own or (shared.baseline if is_baseline else None)
-        mine = made or backtest_candidate(project, shared.panel, candidate, progress=progress)
+        mine = made or backtest_candidate(project, shared.panel, candidate, dataset=shared.dataset, progress=progress)
         examination = Examination(
             run_id=run_id,
             candidate=candidate,

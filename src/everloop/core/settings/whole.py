@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from everloop.core.settings.engine import EngineSettings
 from everloop.core.settings.monitoring import MonitorSettings
 from everloop.core.settings.operating import LoopSettings, StoreSettings, TrackingSettings
 from everloop.core.settings.project import DataSettings, ProjectSettings
@@ -23,6 +24,7 @@ class Settings(Section):
     train: TrainSettings = table(TrainSettings)
     tune: TuneSettings = table(TuneSettings)
     validation: ValidateSettings = table(ValidateSettings, alias="validate")
+    engine: EngineSettings = table(EngineSettings)
     release: ReleaseSettings = table(ReleaseSettings)
     retrain: RetrainSettings = table(RetrainSettings)
     monitor: MonitorSettings = table(MonitorSettings)
