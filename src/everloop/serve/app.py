@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -29,10 +29,11 @@ from everloop.serve.metrics import Metrics
 from everloop.serve.playground.routes import playground_routes
 from everloop.serve.served import Served
 from everloop.serve.service import Service
-from everloop.serve.v2.grpc_server import GrpcBounds, GrpcServer, start_grpc
 from everloop.serve.v2.rest import inference_routes
-from everloop.serve.v2.service_core import ServiceCore
 from everloop.store.engine import Store
+
+if TYPE_CHECKING:
+    from everloop.serve.v2.grpc_server import GrpcServer
 
 __all__ = ["build_app"]
 
@@ -100,6 +101,9 @@ async def _start_grpc(service: Service) -> GrpcServer | None:
     settings = service.settings
     if not settings.grpc_port:
         return None
+    from everloop.serve.v2.grpc_server import GrpcBounds, start_grpc  # what few servers need
+    from everloop.serve.v2.service_core import ServiceCore
+
     bounds = GrpcBounds(settings.max_body_bytes, settings.timeout_seconds, settings.max_waiting)
     certificate = open_certificate(service.project.settings, service.project.root)
     return await start_grpc(

@@ -1,53 +1,39 @@
-"""``/openapi.json`` and ``/try``, made once for each release that comes into charge."""
+"""``/openapi.json`` and ``/try``; what makes them is imported when they are first asked for."""
 
 from __future__ import annotations
 
-import msgspec
+from functools import cache
+from typing import TYPE_CHECKING
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from everloop.serve.describing import ModelDescription, describe_served
 from everloop.serve.endpoint import route
-from everloop.serve.openapi import describe_api
-from everloop.serve.playground.page import SECURITY_POLICY, render_page
 from everloop.serve.service import Service
+
+if TYPE_CHECKING:
+    from everloop.serve.playground.describer import Describer
 
 __all__ = ["playground_routes"]
 
 
 def playground_routes(service: Service) -> list[Route]:
     """The routes of the server's descriptions of itself."""
-    describer = _Describer(service)
+
+    @cache
+    def describer() -> Describer:
+        from everloop.serve.playground.describer import Describer  # what no server needs before it answers
+
+        return Describer(service.project.name)
+
+    async def openapi(service: Service, request: Request) -> Response:
+        return await describer().openapi(service, request)
+
+    async def page(service: Service, request: Request) -> Response:
+        return await describer().page(service, request)
+
     return [
-        route(service, "/openapi.json", describer.openapi, is_bounded=False),
-        route(service, "/try", describer.page, is_bounded=False),
+        route(service, "/openapi.json", openapi, is_bounded=False),
+        route(service, "/try", page, is_bounded=False),
     ]
-
-
-class _Describer:
-    """Describes what is in charge; the last description is kept."""
-
-    def __init__(self, service: Service) -> None:
-        self._name = service.project.name
-        self._of: object = None
-        self._model: ModelDescription | None = None
-        self._document = b""
-
-    def _look(self, service: Service) -> None:
-        champion = service.host.serving.champion
-        if self._document and self._of is champion:
-            return
-        self._of = champion
-        self._model = None if champion is None else describe_served(self._name, champion)
-        self._document = msgspec.json.encode(describe_api(self._name, self._model))
-
-    async def openapi(self, service: Service, request: Request) -> Response:
-        self._look(service)
-        return Response(self._document, media_type="application/json")
-
-    async def page(self, service: Service, request: Request) -> Response:
-        self._look(service)
-        page = render_page(self._name, self._model, address=str(request.base_url).rstrip("/"))
-        headers = {"content-security-policy": SECURITY_POLICY, "x-content-type-options": "nosniff"}
-        return Response(page, headers=headers, media_type="text/html")
