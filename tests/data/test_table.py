@@ -21,7 +21,7 @@ from everloop.core.project import Project
 from everloop.data import table, table_draft, table_files
 from everloop.data.ingest import ingest, ingest_frame
 from everloop.data.merging import content_digest
-from everloop.data.stack import MonthSpill
+from everloop.data.stack import MonthSpill, bytes_of
 from everloop.data.table import Merge
 from everloop.data.table_columns import Columns
 
@@ -122,6 +122,11 @@ def test_order_and_batches_do_not_matter(
     again = put(folder / "parts", rows_of(*shuffled), now=later)
     assert (again.is_changed, again.added, again.corrected) == (False, 0, 0)
     assert table.head(folder / "parts") == made
+
+
+def test_texts_count_with_where_they_lie() -> None:
+    frame = pl.DataFrame({"short": ["a"] * 1000, "long": ["b" * 100] * 1000, "number": [1.0] * 1000})
+    assert 1000 * (16 + 116 + 8) <= bytes_of(frame) <= 1000 * (17 + 116 + 8) + 100
 
 
 @given(rows=st.lists(row, min_size=2, max_size=12, unique_by=lambda each: each[:2]), which=st.integers(0, 100))

@@ -21,7 +21,7 @@ from everloop.data.conforming import conform, decide_types
 from everloop.data.contract import REASONS, Contract, split_duplicates
 from everloop.data.sources import read_source, source_stamp
 from everloop.data.spans import Part, Parts
-from everloop.data.stack import MonthSpill
+from everloop.data.stack import MonthSpill, bytes_of
 from everloop.data.table import DatasetVersion
 from everloop.data.table_columns import Columns
 
@@ -117,9 +117,9 @@ def _chunks(project: Project, source: str, query: str) -> Iterable[pl.DataFrame]
 
 def _remembered(chunks: Iterator[pl.DataFrame], stamp: tuple[Any, ...]) -> Iterator[pl.DataFrame]:
     kept: list[pl.DataFrame] | None = []
-    size = 0.0
+    size = 0
     for chunk in chunks:
-        size += chunk.estimated_size()
+        size += bytes_of(chunk)
         if kept is not None and size <= _CACHED_BYTES:
             kept.append(chunk)
         else:

@@ -14,10 +14,18 @@ import pyarrow as pa
 from everloop.data.spans import EVERY_SERIES, ROWS_IN_PART, Part, Parts, spans_of
 from everloop.data.table_columns import Columns
 
-__all__ = ["FrameStack", "MonthSpill"]
+__all__ = ["FrameStack", "MonthSpill", "bytes_of"]
 
 _BYTES_IN_MEMORY = 256_000_000
 _ROWS_AT_ONCE = 131_072
+_TEXT_BYTES = 16
+
+
+def bytes_of(frame: pl.DataFrame) -> int:
+    """How many bytes a frame holds in memory, about."""
+    texts = sum(kind == pl.String for kind in frame.dtypes)
+    # Polars counts what texts say, but not where they lie: 16 bytes for each, more than most names have
+    return int(frame.estimated_size()) + _TEXT_BYTES * texts * frame.height
 
 
 class FrameStack:
@@ -57,7 +65,7 @@ class FrameStack:
         """Add a frame."""
         self._rows += frame.height
         self._held.append(frame)
-        self._bytes += int(frame.estimated_size())
+        self._bytes += bytes_of(frame)
         if self._bytes > self._limit:
             self.put_down()
 
