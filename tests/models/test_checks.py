@@ -19,7 +19,8 @@ from everloop.models.pickled import PickledForecaster
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 
 PANELS = example_panels()
-OPTIONS = {"lightgbm": {"trees": 20}}
+TREES = {"lightgbm": {"trees": 20}}
+OPTIONS = TREES | {"ensemble": {"members": ["seasonal_naive", "lightgbm"], "options": TREES}}
 
 
 class MeanForecaster(PickledForecaster):

@@ -42,7 +42,7 @@ def in_process(project: Project, candidate: str, options: dict[str, Any] | None 
         lambda: make_candidate(project, candidate, options=options),
         panel,
         BacktestPlan.of(project.settings),
-        fit_context(project, candidate),
+        fit_context(project),
     )
 
 

@@ -17,6 +17,7 @@ from everloop.core.project import Project
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.catalog import make_forecaster
+from everloop.models.ensemble import ENSEMBLE, MEMBERS
 from everloop.models.forecaster import FitContext, Forecaster
 
 __all__ = ["Fitted", "fit_candidate", "fit_context", "make_candidate", "saved_digest"]
@@ -48,20 +49,30 @@ class Fitted:
 def make_candidate(project: Project, candidate: str, *, options: Mapping[str, Any] | None = None) -> Forecaster:
     """An unfitted forecaster by its name in the settings, with ``train.options`` unless others are given.
 
+    The members of an ensemble have their own options of the settings, unless the ensemble says otherwise.
+
     Raises:
         UsageError: there is no such candidate, or it does not take these options.
     """
-    chosen = project.settings.train.options.get(candidate, {}) if options is None else options
-    return make_forecaster(candidate, dict(chosen), root=project.root)
+    known = project.settings.train.options
+    chosen = dict(known.get(candidate, {}) if options is None else options)
+    if candidate == ENSEMBLE and options is None:
+        members = chosen.get("members", MEMBERS)
+        chosen.setdefault("options", {name: known[name] for name in members if name in known})
+    return make_forecaster(candidate, chosen, root=project.root)
 
 
-def fit_context(project: Project, candidate: str, *, seed_names: tuple[str, ...] = ()) -> FitContext:
-    """What a candidate's fit may rely on; its seed follows from the project's, the candidate and further names."""
+def fit_context(project: Project, *, seed_names: tuple[str, ...] = ()) -> FitContext:
+    """What a candidate's fit may rely on.
+
+    The seed follows from the project's and further names; a candidate draws its own from it, and an ensemble's member
+    the same as alone.
+    """
     settings = project.settings
     return FitContext(
         horizon=settings.forecast.horizon,
         levels=tuple(settings.forecast.levels),
-        seed=derive_seed(settings.project.seed, "fit", candidate, *seed_names),
+        seed=derive_seed(settings.project.seed, "fit", *seed_names),
         threads=settings.train.threads or available_threads(),
     )
 
@@ -95,7 +106,7 @@ def fit_candidate(
         ModelError: it cannot be fitted to these data.
     """
     model = make_candidate(project, candidate, options=options)
-    context = fit_context(project, candidate, seed_names=seed_names)
+    context = fit_context(project, seed_names=seed_names)
     started = time.perf_counter()
     fitted = fit_model(model, panel, context, name=candidate)
     seconds = time.perf_counter() - started

@@ -21,6 +21,7 @@ BUILT_IN = {
     "theta": "everloop.models.theta:ThetaForecaster",
     "statistical": "everloop.models.statistical:StatisticalForecaster",
     "lightgbm": "everloop.models.lightgbm:LightGBMForecaster",
+    "ensemble": "everloop.models.ensemble:EnsembleForecaster",
 }
 
 _METHODS = ("fit", "update", "forecast", "series_panel", "parameters", "save", "load")

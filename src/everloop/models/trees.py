@@ -151,9 +151,11 @@ class Trees:
         Raises:
             ModelError: a file is missing or damaged.
         """
+        spec = FeatureSpec.from_json(head["spec"])
         return cls(
-            FeatureSpec.from_json(head["spec"]),
-            head["horizon"],
+            spec,
+            # trees of before strides saw all of their horizon
+            head.get("horizon", spec.horizon),
             Scales(**head["scales"]),
             head["objective"],
             head["rows"],

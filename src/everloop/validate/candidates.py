@@ -11,6 +11,8 @@ from everloop.data.panel import Panel
 from everloop.experiment.lineage import Lineage
 from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import make_candidate
+from everloop.models.ensemble import EnsembleForecaster
+from everloop.validate.blending import blended
 from everloop.validate.examination import BASELINE, Examination, Reference, Shared, backtest_candidate, examine
 from everloop.validate.ranking import rank
 from everloop.validate.windows import Recipe, compute_ahead
@@ -57,8 +59,8 @@ def examine_candidates(
     failures: list[ModelError] = []
     for number, candidate in enumerate(project.settings.train.candidates):
         progress(number, f"examining {candidate}")
-        own = champion if _is_recipe(project, candidate, champion) else None
         try:
+            own = champion if _is_recipe(project, candidate, champion) else blended(project, panel, candidate, done)
             done.append(examine(candidate, shared, own=own))
         except ModelError as error:
             failures.append(error)
@@ -71,13 +73,15 @@ def examine_candidates(
 
 def _compute_ahead(project: Project, panel: Panel, dataset: DatasetVersion) -> None:
     """Let the engine compute the windows of all candidates side by side; those unknown are told of in their turn."""
-    recipes = [Recipe(BASELINE, {})]
-    for candidate in project.settings.train.candidates:
+    recipes, candidates = [Recipe(BASELINE, {})], project.settings.train.candidates
+    for candidate in candidates:
         try:
-            make_candidate(project, candidate)
+            model = make_candidate(project, candidate)
         except EverloopError:
             continue
-        recipes.append(Recipe(candidate))
+        # an ensemble of candidates is put together from their windows
+        if not (isinstance(model, EnsembleForecaster) and set(model.members) <= set(candidates)):
+            recipes.append(Recipe(candidate))
     compute_ahead(project, panel, dataset, recipes)
 
 

@@ -171,7 +171,7 @@ def backtest_candidate(
             lambda: make_candidate(project, candidate, options=options),
             panel,
             BacktestPlan.of(settings),
-            fit_context(project, candidate),
+            fit_context(project),
             name=candidate,
             progress=progress,
         )

@@ -232,7 +232,7 @@ def _backtest(
         return model
 
     plan = replace(BacktestPlan.of(project.settings), mode="refit")
-    return run_backtest(make, panel, plan, fit_context(project, recipe.candidate), name=recipe.candidate)
+    return run_backtest(make, panel, plan, fit_context(project), name=recipe.candidate)
 
 
 def _groups(panel: Panel, model: TreeModel | None, *, by_column: bool) -> dict[str, tuple[str, ...]]:

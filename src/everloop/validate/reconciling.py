@@ -104,7 +104,7 @@ def _own(project: Project, totals: Panel, cutoff: int, otherwise: Floats) -> Flo
     if not past.n_series:
         return found
     name = project.settings.forecast.totals_candidate
-    context = replace(fit_context(project, name, seed_names=("totals",)), horizon=otherwise.shape[1], levels=())
+    context = replace(fit_context(project, seed_names=("totals",)), horizon=otherwise.shape[1], levels=())
     model = fit_model(make_candidate(project, name), past, context, name=name)
     forecast = ask(model, ForecastRequest(otherwise.shape[1]))
     rows = np.flatnonzero(totals.lengths > totals.cutoff - cutoff)

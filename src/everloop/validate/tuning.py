@@ -190,7 +190,7 @@ class WindowJudge:
             lambda: make_candidate(project, candidate, options=whole),
             past,
             BacktestPlan(1, self._horizon, self._step),
-            fit_context(project, candidate),
+            fit_context(project),
             name=candidate,
         )
         measure = score_backtest(backtest, past, sums=Sums.of(project.settings)).overall.get(metric)

@@ -156,7 +156,7 @@ def compute_windows(
         ModelError: the forecaster fails.
     """
     project = stored.project
-    context = fit_context(project, recipe.candidate)
+    context = fit_context(project)
     return folds_at(
         chosen,
         lambda: make_candidate(project, recipe.candidate, options=recipe.options),
@@ -169,7 +169,7 @@ def compute_windows(
 
 def _pieces(stored: Stored, chosen: tuple[int, ...], plan: BacktestPlan, recipe: Recipe) -> list[Piece]:
     project = stored.project
-    context = fit_context(project, recipe.candidate)
+    context = fit_context(project)
     identity = [
         stored.digest,
         plan.to_dict(),

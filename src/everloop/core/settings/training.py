@@ -45,7 +45,7 @@ class TrainSettings(Section):
     """What is tried."""
 
     candidates: list[str] = key(
-        ["seasonal_naive", "statistical", "lightgbm"],
+        ["seasonal_naive", "statistical", "lightgbm", "ensemble"],
         help="The forecasters to try: built-in names, or 'module:Class' for your own.",
         min_length=1,
     )
