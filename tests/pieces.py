@@ -33,6 +33,14 @@ def kept(folder: Path) -> int:
     return len(list((folder / "pieces").glob("??/[!.]*")))
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def draw(folder: Path, number: int, *, threads: int) -> np.ndarray:
     """Numbers that follow from ``number`` alone."""
     noted(folder, f"draw-{number}")

@@ -28,13 +28,6 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def expected(n: int) -> list[bytes]:
     return [np.random.default_rng(number).standard_normal(1000).tobytes() for number in range(n)]
 
@@ -116,7 +109,7 @@ def test_a_killed_driver_goes_on_where_it_stood_and_leaves_no_workers(tmp_path: 
         driver.send_signal(signal.SIGKILL)
         driver.wait()
     workers = {int(each.rpartition("-")[2]) for each in begun()}
-    wait_until(lambda: not any(is_alive(pid) for pid in workers))
+    wait_until(lambda: not any(jobs.is_alive(pid) for pid in workers))
     (tmp_path / "gate").touch()
     outcomes = run_pieces(jobs.pieces(jobs.wait_for_gate, tmp_path, 6), EngineSettings(workers=2), home=tmp_path)
     assert [each.take().tobytes() for each in outcomes] == expected(6)

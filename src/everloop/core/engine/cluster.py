@@ -52,6 +52,7 @@ def perform_on_ray(pieces: Sequence[Piece], workers: int, address: str) -> Itera
 def _import_ray() -> Any:
     # read while Ray is imported and when it starts: nothing is reported to anybody
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_worker_niceness", "0")  # a run that somebody waits for, as local workers are
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
