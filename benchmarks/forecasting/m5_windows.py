@@ -25,7 +25,8 @@ from measuring.claims import claim_of
 __all__ = ["measure"]
 
 _WINDOWS = (1913, 1857, 1801, 1745)
-_PEER_WINDOWS = _WINDOWS[:2]
+_PEERS = {"mlforecast": _WINDOWS[:2], "autoets": _WINDOWS[:1]}
+"""The windows that each peer forecasts. AutoGluon-TimeSeries is not among them: it brings CUDA's packages."""
 _LEAST, _GOAL = 0.575, 0.55
 Found = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
@@ -48,8 +49,7 @@ def measure(*, quick: bool) -> Found:
         rows = _by_window(sales, project, windows)
     for days in windows:
         rows += _seasonal_naive(sales, days)
-        if not quick and days in _PEER_WINDOWS:
-            rows += _peer(folder, days)
+        rows += [_peer(name, folder, days) for name, at in _PEERS.items() if days in at and not quick]
     return rows, _claims(rows)
 
 
@@ -79,14 +79,15 @@ def _seasonal_naive(sales: Sales, days: int) -> list[dict[str, Any]]:
     return [row_of("seasonal naive", days, sales, np.tile(last, HORIZON // 7), 0.0)]
 
 
-def _peer(folder: Path, days: int) -> list[dict[str, Any]]:
-    """The peer mlforecast, used as its documentation shows, in a process of its own."""
-    application = Path(__file__).with_name("mlforecast_app.py")
+def _peer(name: str, folder: Path, days: int) -> dict[str, Any]:
+    """A peer, used as its documentation shows, in a process of its own."""
+    application = Path(__file__).with_name(f"{name}_app.py")
     command = [sys.executable, str(application), str(folder), str(days)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return [{"what": "mlforecast", "days": days, "failed": done.stderr.strip()[-300:]}]
-    return [json.loads(done.stdout.strip().splitlines()[-1])]
+        return {"what": name, "days": days, "failed": done.stderr.strip()[-300:]}
+    row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return row
 
 
 def _claims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

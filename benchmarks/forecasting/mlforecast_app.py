@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 
 import lightgbm
-import numpy as np
 import polars as pl
 from mlforecast import MLForecast
 from mlforecast.lag_transforms import RollingMean
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from forecasting.m5_project import HORIZON, load_sales, rows_of, wrmsse
+from forecasting.m5_project import HORIZON, load_sales, row_of, rows_of
 
 _HISTORY = 730
 _STATIC = ["item_id", "store_id", "dept_id", "cat_id", "state_id"]
@@ -56,18 +55,7 @@ def main(folder: str, days: int) -> None:
     order = sales.names.select(pl.concat_str("item_id", "store_id", separator="_").alias("unique_id"))
     values = order.join(wide, on="unique_id", how="left", maintain_order="left").drop("unique_id").fill_null(0.0)
     forecast = values.to_numpy()
-    error, by_level = wrmsse(sales, forecast, days)
-    actual = sales.units[:, days : days + HORIZON]
-    row = {
-        "what": "mlforecast",
-        "days": days,
-        "wrmsse": round(error, 4),
-        "by_level": [round(each, 3) for each in by_level],
-        "wape": round(float(np.abs(forecast - actual).sum() / actual.sum()), 4),
-        "bias": round(float(forecast.sum() / actual.sum() - 1), 4),
-        "seconds": round(seconds, 1),
-    }
-    print(json.dumps(row))
+    print(json.dumps(row_of("mlforecast", days, sales, forecast, seconds)))
 
 
 if __name__ == "__main__":
