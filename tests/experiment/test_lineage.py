@@ -93,6 +93,19 @@ def test_packages_are_sorted_and_unique() -> None:
     assert f"everloop=={__version__}" in packages
 
 
+def test_packages_that_another_carries_within_itself_are_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = installed_packages()
+    count = installed_packages.__wrapped__
+    for folder in ("site-packages", "site-packages/ray/carried"):
+        info = tmp_path / folder / f"of-{folder.count('/')}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {info.stem[:4]}\nVersion: 1.0\n")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    assert set(count()) - set(before) == {"of-0==1.0"}
+
+
 def test_the_settings_digest_follows_the_settings_and_hides_passwords(make_project: Callable[..., Project]) -> None:
     url = "postgresql+psycopg://ann:secret@db/sales"
     project = make_project(f"store.url={url}", f"data.source={url}", "data.query=SELECT 1")

@@ -142,10 +142,9 @@ def test_a_broken_store_is_told_and_looked_at_anew(tmp_path: Path) -> None:
             assert wanted.in_role(look, "champion") == DIGESTS[0]
 
 
+@pytest.mark.parametrize("opener", ["postgresql"], indirect=True)
 def test_a_connection_that_was_cut_is_made_anew(opener: Opener) -> None:
     with a_store(opener) as store:
-        if store.place.is_sqlite:
-            pytest.skip("a file cuts no connections")
         with store.look() as look:
             own = look.row("SELECT pg_backend_pid()")
         with store.read() as tx:

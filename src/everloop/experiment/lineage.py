@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -101,13 +102,21 @@ def lock_text(packages: tuple[str, ...]) -> str:
 
 @cache
 def installed_packages() -> tuple[str, ...]:
-    """``name==version`` of every distribution of the running environment, by normalised name, sorted."""
+    """``name==version`` of every distribution of the running environment, by normalised name, sorted.
+
+    What a package carries within itself and puts on the path when it is imported (Ray does) is not counted: the
+    packages of an environment are the same whatever the process has imported.
+    """
     found = {}
-    for distribution in metadata.distributions():
+    for distribution in metadata.distributions(path=[each for each in sys.path if not _is_within_a_package(each)]):
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
         if name and name not in found:  # the first on the path is the one that imports take
             found[name] = distribution.version
     return tuple(f"{name}=={version}" for name, version in sorted(found.items()))
+
+
+def _is_within_a_package(folder: str) -> bool:
+    return any(each.name in {"site-packages", "dist-packages"} for each in Path(folder).parents)
 
 
 def settings_record(project: Project) -> dict[str, Any]:
