@@ -54,6 +54,7 @@ class Load:
         errors: answers that were no success, and requests without an answer.
         busy_elsewhere: cores that were busy with neither server nor client.
         server_cpu_us: the server's CPU time for one request, in microseconds.
+        client_cpu_us: that of ``wrk``, likewise.
     """
 
     per_second: float
@@ -64,6 +65,7 @@ class Load:
     errors: int
     busy_elsewhere: float = 0.0
     server_cpu_us: float = 0.0
+    client_cpu_us: float = 0.0
 
 
 def find_wrk() -> str:

@@ -21,8 +21,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -250,16 +250,16 @@ def _measure_ray(stage: Stage) -> None:
 
 
 def _measure_workers(stage: Stage) -> None:
-    """One worker and two, neither pinned, with the load from the same two cores."""
+    """One worker and two, none pinned, with the load from the same two cores; beside them what the machine allows.
+
+    How much the applications that store nothing gain by a second worker is what these two cores, which wrk needs too,
+    allow anybody.
+    """
     measured, pace = stage.measured, stage.pace
     with contextlib.ExitStack() as stack:
         servers = []
-        for workers in (1, 2):
-            again = ours.copied(stage.adopted, stage.folder / f"workers-{workers}")
-            name = f"everloop, {workers} worker{'s' if workers > 1 else ''}"
-            note = f"not pinned; wrk has {THREADS_OF_TWO_WORKERS} threads on the same cores"
-            contender = ours.contender(name, again, stage.rows, "--workers", str(workers), note=note)
-            server = measured.start(stack, contender, stage.adopted.models, cores="")
+        for contender in _of_workers(stage):
+            server = measured.start(stack, contender, {**stage.adopted.models, "": stage.models[0]}, cores="")
             if server is not None:
                 servers.append(server)
         for number in range(pace.rounds):
@@ -271,6 +271,19 @@ def _measure_workers(stage: Stage) -> None:
                     threads=THREADS_OF_TWO_WORKERS,
                 )  # fmt: skip
                 server.pause()
+
+
+def _of_workers(stage: Stage) -> Iterator[Contender]:
+    """Ours and the yardsticks, each with one worker and with two."""
+    for workers in (1, 2):
+        ending = f", {workers} worker{'s' if workers > 1 else ''}"
+        note = f"not pinned; wrk has {THREADS_OF_TWO_WORKERS} threads on the same cores"
+        flags = ("--workers", str(workers))
+        again = ours.copied(stage.adopted, stage.folder / f"workers-{workers}")
+        yield ours.contender(f"everloop{ending}", again, stage.rows, *flags, note=note)
+        for yardstick in (contenders.bare(stage.models[0], stage.rows), contenders.constant(stage.folder)):
+            command = [*yardstick.command, *flags]
+            yield replace(yardstick, name=f"{yardstick.name}{ending}", command=command, note=note)
 
 
 def _measure_metrics(stage: Stage) -> None:

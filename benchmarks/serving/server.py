@@ -125,11 +125,13 @@ class Server:
         found = ask_for(requests, self.port, seconds=seconds, connections=connections, threads=threads)
         wall = time.perf_counter() - started
         server = self._cpu_seconds() - server
-        elsewhere = busy_seconds() - all_cores - server - (_children_seconds() - client)
+        client = _children_seconds() - client
+        elsewhere = busy_seconds() - all_cores - server - client
         return replace(
             found,
             busy_elsewhere=max(0.0, elsewhere / wall),
             server_cpu_us=server / max(1, found.requests) * 1e6,
+            client_cpu_us=client / max(1, found.requests) * 1e6,
         )
 
     def pause(self) -> None:
