@@ -115,7 +115,7 @@ _LEAKS = (("a copy of what was sold, 1 % off", 0.01), ("the same, 3 % off", 0.03
 
 def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The table and the claims."""
-    runs = 40 if quick else 200
+    runs, few = (40, 20) if quick else (600, 100)
     rows: list[dict[str, Any]] = []
     claims = []
     at_edge = dict.fromkeys(_GATES, 0)
@@ -138,8 +138,8 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
         claim = f"equal candidates failed by {shown}, limit 0, all chains together"
         claims.append(at_most(f"gate_{name}", claim, at_edge[name], runs * len(WORLDS), ALPHA))
     for name, what, fault in _FAULTS:
-        stopped = _stopped(name, fault, runs // 2)
-        rows.append(rate_row(f"bad candidates failed by {_GATES[name]}, default limits", what, stopped, runs // 2))
+        stopped = _stopped(name, fault, few)
+        rows.append(rate_row(f"bad candidates failed by {_GATES[name]}, default limits", what, stopped, few))
         if what == "errors 20 % larger":
             row = rows[-1]
             claims.append(
@@ -153,7 +153,7 @@ def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
                     is_most=False,
                 )
             )
-    rows += _leaks(runs // 4)
+    rows += _leaks(few // 2)
     return rows, claims
 
 

@@ -6,27 +6,24 @@ unit's loss before the split as covariate (CUPED); and GrowthBook's sequential r
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decisions.deciding import DAYS, Waits, growthbook_days, time_claim, time_rows, until_decided
 from decisions.rates import at_most, rate_row
 from decisions.sales import Sales, load_sales
 from decisions.streams import Retailer
 from everloop.stats.paired.paths import PairedRule, paired_paths
 from everloop.stats.sequential import one_sided_widths
-from measuring.claims import claim_of
-from measuring.environments import make_environment
 
 __all__ = ["measure"]
 
 Floats = NDArray[np.float64]
 
-DAYS = 60
 BEFORE = 28
 RULE = PairedRule(alpha=0.05, min_days=7, max_days=DAYS)
 _NULLS = {
@@ -117,49 +114,37 @@ def _time_to_decide(runs: int) -> tuple[list[dict[str, Any]], list[dict[str, Any
     for correlation in (0.98, 0.81):
         for gain in (0.02, 0.05, 0.1):
             retailer = Retailer(gain=gain, correlation=correlation)
-            medians = _medians(retailer, runs, seed=round(1000 * gain + 100 * correlation))
+            seed = round(1000 * gain + 100 * correlation)
+            found = until_decided(partial(_waits, retailer, seed), runs, runs // 4)
             case = f"{gain:.0%} better, correlation of the losses {correlation}"
-            for what, days in medians.items():
-                rows.append({"what": "median days to decide", "case": case, "method": what, "runs": runs, "days": days})
-            for other, most in (("split", 0.5), ("growthbook", 1.0)):
-                claims.append(_faster(medians, other, most, case, f"paired.time.{other}.{gain}.{correlation}"))
+            rows += time_rows(case, found)
+            for other, most in (("split", 0.5), ("split, CUPED", 0.5), ("growthbook", 1.0)):
+                name = f"paired.time.{other.replace(', ', '.')}.{gain}.{correlation}"
+                claims.append(time_claim(name, f"days to decide, of {other}'s: {case}", most, found, ("paired", other)))
     return rows, claims
 
 
-def _faster(medians: dict[str, float], other: str, most: float, case: str, name: str) -> dict[str, Any]:
-    own, theirs = medians["paired"], medians.get(other)
-    if theirs is None:
-        return claim_of(name, f"days to decide, of {other}'s: {case}", "x", most, None, None, is_most=True,
-                        note="not measured")  # fmt: skip
-    note = "" if np.isfinite(theirs) else f"{other} does not decide within {DAYS} days in half of the runs"
-    ratio = own / min(theirs, DAYS)
-    if not np.isfinite(own):
-        return claim_of(name, f"days to decide, of {other}'s: {case}", "x", most, None, None, is_most=True,
-                        note=f"neither decides within {DAYS} days" if note else "not decided in time")  # fmt: skip
-    return claim_of(name, f"days to decide, of {other}'s: {case}", "x", most, ratio, (ratio, ratio), is_most=True,
-                    note=note)  # fmt: skip
-
-
-def _medians(retailer: Retailer, runs: int, *, seed: int) -> dict[str, float]:
-    """The median day of the decision by method; infinite where fewer than half decide."""
+def _waits(retailer: Retailer, seed: int, runs: int, end: int) -> Waits:
+    """The days of decision by method, where the end is set beforehand."""
     rng = np.random.default_rng([2028, seed])
+    rule = replace(RULE, max_days=end)
     days: dict[str, list[float]] = {"paired": [], "split": [], "split, CUPED": []}
     arms: list[tuple[Floats, Floats]] = []
     for _ in range(runs):
-        champion, challenger = retailer.losses(rng, BEFORE + DAYS)
+        champion, challenger = retailer.losses(rng, BEFORE + end)
         before = champion[:BEFORE].reshape(BEFORE, -1).sum(axis=0)
         champion, challenger = champion[BEFORE:], challenger[BEFORE:]
-        days["paired"].append(_first(paired_paths(*_by_store(champion, challenger), RULE).lower > 0))
+        days["paired"].append(_first(paired_paths(*_by_store(champion, challenger), rule).lower > 0))
         in_second = rng.permutation(before.size) < before.size // 2
-        first, second = (each.reshape(DAYS, -1).cumsum(axis=0) for each in (champion, challenger))
+        first, second = (each.reshape(end, -1).cumsum(axis=0) for each in (champion, challenger))
         first, second = first[:, ~in_second], second[:, in_second]
         days["split"].append(_first(_split_lower(first, second) > 0))
         adjusted = _adjusted(first, second, before[~in_second], before[in_second])
         days["split, CUPED"].append(_first(_split_lower(*adjusted) > 0))
         arms.append((_moments(first), _moments(second)))
-    found = {name: float(np.median(each)) for name, each in days.items()}
-    decided = _growthbook(arms)
-    return found if decided is None else found | {"growthbook": float(np.median(decided))}
+    decided = growthbook_days(arms, RULE.min_days)
+    found = {name: np.array(each) for name, each in days.items()}
+    return found if decided is None else found | {"growthbook": decided}
 
 
 def _first(is_decided: NDArray[np.bool_]) -> float:
@@ -170,9 +155,9 @@ def _first(is_decided: NDArray[np.bool_]) -> float:
 
 def _split_lower(first: Floats, second: Floats) -> Floats:
     """The lower bound of the first arm's mean loss above the second's, day by day, from sums by unit."""
-    days = np.arange(1, DAYS + 1)
+    days = np.arange(1, len(first) + 1)
     variance = sum(each.var(axis=1, ddof=1) / each.shape[1] for each in (first, second))
-    width = one_sided_widths(days, alpha=RULE.alpha, best_at=DAYS) * np.sqrt(days)
+    width = one_sided_widths(days, alpha=RULE.alpha, best_at=len(days)) * np.sqrt(days)
     return np.asarray(first.mean(axis=1) - second.mean(axis=1) - width * np.sqrt(variance))
 
 
@@ -190,18 +175,3 @@ def _adjusted(first: Floats, second: Floats, before: Floats, before_second: Floa
 def _moments(sums: Floats) -> Floats:
     """Units, sum and sum of squares by day."""
     return np.stack([np.full(len(sums), sums.shape[1]), sums.sum(axis=1), (sums**2).sum(axis=1)], axis=1)
-
-
-def _growthbook(arms: list[tuple[Floats, Floats]]) -> Floats | None:
-    """The days at which GrowthBook's rule decides; ``None`` where it cannot be installed."""
-    environment = make_environment("growthbook", ("gbstats==0.8.0", "setuptools<81"))
-    if environment.python is None:
-        return None
-    with tempfile.TemporaryDirectory() as name:
-        sums, out = Path(name) / "sums.npz", Path(name) / "out.npy"
-        week = RULE.min_days - 1
-        np.savez(sums, first=np.stack([a[week:] for a, _ in arms]), second=np.stack([b[week:] for _, b in arms]))
-        script = Path(__file__).with_name("growthbook_app.py")
-        subprocess.run([str(environment.python), str(script), str(sums), str(out)], check=True, timeout=900)
-        found = np.load(out)
-    return np.where(found < 0, np.inf, found + RULE.min_days)

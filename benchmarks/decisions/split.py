@@ -6,16 +6,15 @@ real sales, not on those that the method was made on (``tests/unit_streams.py``)
 
 from __future__ import annotations
 
-import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decisions.deciding import DAYS, Waits, growthbook_days, time_claim, time_rows, until_decided
 from decisions.rates import at_most, rate_row
 from decisions.sales import Sales, load_sales
 from decisions.streams import Retailer
@@ -25,15 +24,12 @@ from everloop.stats.split.comparison import metric_bounds
 from everloop.stats.split.metrics import UnitMetric, unit_values
 from everloop.stats.split.planning import first_passages
 from everloop.stats.split.rule import SplitRule
-from measuring.claims import claim_of
-from measuring.environments import make_environment
 
 __all__ = ["measure"]
 
 Floats = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 
-DAYS = 60
 BEFORE = 28
 RULE = SplitRule(alpha=0.05, guardrail_alpha=0.05, min_days=7, max_days=DAYS, draws=1_999)
 _SMALL = Retailer(stores=10, items=20)
@@ -224,68 +220,38 @@ def _mismatch(second: NDArray[np.int64]) -> int:
 def _time_to_decide(runs: int) -> tuple[Rows, Rows]:
     rows, claims = [], []
     for gain in (0.02, 0.05, 0.1):
-        medians = _medians(Retailer(items=200, gain=gain, correlation=0.81), runs, seed=round(1000 * gain))
+        retailer = Retailer(items=200, gain=gain, correlation=0.81)
+        found = until_decided(partial(_waits, retailer, round(1000 * gain)), runs, runs // 2)
         case = f"{gain:.0%} better, 10,000 units"
-        for what, days in medians.items():
-            rows.append({"what": "median days to decide", "case": case, "method": what, "runs": runs, "days": days})
+        rows += time_rows(case, found)
         for own, other in (("split", "GrowthBook"), ("split, CUPED", "GrowthBook, CUPED")):
             name = f"split.time.{own[7:] or 'plain'}.{gain}"
-            claims.append(_no_slower(medians, own, other, f"days to decide, {own}, of {other}'s: {case}", name))
+            claims.append(time_claim(name, f"days to decide, {own}, of {other}'s: {case}", 1.0, found, (own, other)))
     return rows, claims
 
 
-def _no_slower(medians: dict[str, float], own: str, other: str, claim: str, name: str) -> dict[str, Any]:
-    ours, theirs = medians[own], medians.get(other)
-    if theirs is None:
-        return claim_of(name, claim, "x", 1.0, None, None, is_most=True, note="not installed")
-    if not np.isfinite(ours):
-        note = f"neither decides within {DAYS} days" if not np.isfinite(theirs) else "not decided in time"
-        return claim_of(name, claim, "x", 1.0, None, None, is_most=True, note=note)
-    note = "" if np.isfinite(theirs) else f"{other} does not decide within {DAYS} days in half of the runs"
-    ratio = ours / min(theirs, DAYS)
-    return claim_of(name, claim, "x", 1.0, ratio, (ratio, ratio), is_most=True, note=note)
-
-
-def _medians(retailer: Retailer, runs: int, *, seed: int) -> dict[str, float]:
-    """The median day of the decision by method; infinite where fewer than half decide."""
+def _waits(retailer: Retailer, seed: int, runs: int, end: int) -> Waits:
+    """The days of decision by method, where the end is set beforehand."""
     rng = np.random.default_rng([3030, seed])
     days: dict[str, list[float]] = {"split": [], "split, CUPED": []}
     moments: dict[str, list[tuple[Floats, Floats]]] = {"GrowthBook": [], "GrowthBook, CUPED": []}
-    spent = spending(DAYS, alpha=RULE.alpha, horizon=DAYS, first=RULE.min_days)
+    spent = spending(end, alpha=RULE.alpha, horizon=end, first=RULE.min_days)
     for _ in range(runs):
-        first, second = (each.reshape(BEFORE + DAYS, -1).T for each in retailer.losses(rng, BEFORE + DAYS))
+        first, second = (each.reshape(BEFORE + end, -1).T for each in retailer.losses(rng, BEFORE + end))
         arm = (rng.permutation(len(first)) < len(first) // 2).astype(np.int64)
         sums = np.where(arm[:, None] == 1, second, first)[:, BEFORE:]
         before = first[:, :BEFORE].sum(axis=1)
         for cuped in (False, True):
             metric = UnitMetric("loss", sums, before=before if cuped else None, better="lower")
             lower = metric_bounds([metric], arm, 2, spent=spent, draws=RULE.draws)[0][0].lower
-            end = ", CUPED" if cuped else ""
-            days["split" + end].append(float((lower > 0).argmax()) + 1 if (lower > 0).any() else np.inf)
+            name = ", CUPED" if cuped else ""
+            days["split" + name].append(float((lower > 0).argmax()) + 1 if (lower > 0).any() else np.inf)
             values = unit_values(metric, np.ones(sums.shape, dtype=np.bool_))
-            moments["GrowthBook" + end].append((_moments(values[arm == 0]), _moments(values[arm == 1])))
-    for name, arms in moments.items():
-        decided = _growthbook(arms)
-        if decided is not None:
-            days[name] = decided.tolist()
-    return {name: float(np.median(each)) for name, each in days.items()}
+            moments["GrowthBook" + name].append((_moments(values[arm == 0]), _moments(values[arm == 1])))
+    decided = {name: growthbook_days(arms, RULE.min_days) for name, arms in moments.items()}
+    return {name: np.array(each) for name, each in (days | decided).items() if each is not None}
 
 
 def _moments(values: Floats) -> Floats:
     """Units, sum and sum of squares by day."""
     return np.stack([np.full(values.shape[1], len(values)), values.sum(axis=0), (values**2).sum(axis=0)], axis=1)
-
-
-def _growthbook(arms: list[tuple[Floats, Floats]]) -> Floats | None:
-    """The days at which GrowthBook's rule decides; ``None`` where it cannot be installed."""
-    environment = make_environment("growthbook", ("gbstats==0.8.0", "setuptools<81"))
-    if environment.python is None:
-        return None
-    with tempfile.TemporaryDirectory() as name:
-        sums, out = Path(name) / "sums.npz", Path(name) / "out.npy"
-        week = RULE.min_days - 1
-        np.savez(sums, first=np.stack([a[week:] for a, _ in arms]), second=np.stack([b[week:] for _, b in arms]))
-        script = Path(__file__).with_name("growthbook_app.py")
-        subprocess.run([str(environment.python), str(script), str(sums), str(out)], check=True, timeout=900)
-        found = np.load(out)
-    return np.where(found < 0, np.inf, found + RULE.min_days)
