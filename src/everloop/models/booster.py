@@ -17,18 +17,29 @@ import threading
 import weakref
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError, UnavailableError
 
-__all__ = ["Booster", "load_library"]
+__all__ = ["Booster", "OtherWay", "load_library"]
 
 _FLOAT32, _FLOAT64 = 0, 1
 _NORMAL, _RAW = 0, 1
 _FEW = 16
 """Up to so many rows are asked one by one: asking for a matrix costs some 12 us before its first row."""
+
+
+class OtherWay(Protocol):
+    """Another way to the bits that the library gives, such as :class:`everloop.models.compiled.trees.CompiledTrees`."""
+
+    def predict(
+        self, rows: NDArray[np.float32] | NDArray[np.float64], *, raw: bool = False, threads: int = 1
+    ) -> NDArray[np.float64] | None:
+        """As :meth:`Booster.predict`; ``None`` where the library is the better way for these rows."""
+        ...
 
 
 class Booster:
@@ -71,6 +82,11 @@ class Booster:
         _call(library, "LGBM_BoosterGetNumClasses", handle, ctypes.byref(count))
         self.outputs = count.value
         self._local = threading.local()
+        self._other: OtherWay | None = None
+
+    def answer_by(self, other: OtherWay | None) -> None:
+        """From now on ask another way first, which was shown to give the same bits; ``None`` asks the library alone."""
+        self._other = other
 
     def predict(
         self, rows: NDArray[np.float32] | NDArray[np.float64], *, raw: bool = False, threads: int = 1
@@ -94,6 +110,16 @@ class Booster:
                 f"the model takes {self.features} features, not an array of shape {rows.shape}",
                 hint="features and model must come from the same release",
             )
+        if self._other is not None and len(rows):
+            found = self._other.predict(rows, raw=raw, threads=threads)
+            if found is not None:
+                return found
+        return self.predict_by_library(rows, raw=raw, threads=threads)
+
+    def predict_by_library(
+        self, rows: NDArray[np.float32] | NDArray[np.float64], *, raw: bool = False, threads: int = 1
+    ) -> NDArray[np.float64]:
+        """As :meth:`predict`, by LightGBM's library in any case; the rows' shape must fit."""
         if 0 < len(rows) <= _FEW and not raw:
             few: _FewRows | None = getattr(self._local, "few", None)
             if few is None:
