@@ -6,6 +6,7 @@ not fit exactly takes the full way, which also knows how to say what is wrong; b
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ class RowsDecoder:
         n = shape[0]
         if len(data) != n * width or not 0 < n <= self._most:
             return None
-        matrix = np.array(data, np.float64).reshape(n, width)
+        matrix = _floats(data).reshape(n, width)
         if self._checked:
             self._check(matrix, "inputs[0].data")
         return Rows(n, matrix)
@@ -291,3 +292,11 @@ class RowsDecoder:
     def _unknown(self, name: str, path: str) -> RequestError:
         short = name[:80]
         return RequestError("column_unknown", f"{short!r} is no column", hint=nearest(short, self._by_name), path=path)
+
+
+def _floats(data: Sequence[float | None]) -> NDArray[np.float64]:
+    """Numbers as an array, NaN for ``None``; packing takes less than half the time that NumPy takes for a list."""
+    try:
+        return np.frombuffer(bytearray(struct.pack(f"{len(data)}d", *data)), np.float64)
+    except struct.error:  # some are missing
+        return np.array(data, np.float64)
