@@ -158,7 +158,7 @@ def _described(served: Loaded) -> dict[str, Any]:
             "series": len(served.keys),
             "horizon": manifest.horizon,
         }
-    return tree | {"flavor": manifest.flavor, "batch": served.pace.note}
+    return tree | {"flavor": manifest.flavor, "batch": served.pace.note, "way": served.way}
 
 
 async def _metrics(service: Service, request: Request) -> Response:

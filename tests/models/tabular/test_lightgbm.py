@@ -14,7 +14,8 @@ import pytest
 
 from everloop.core.errors import ModelError
 from everloop.models.tabular.lightgbm import BoosterPredictor
-from everloop.models.tabular.predictor import Rows
+from everloop.models.tabular.partitioned import PartitionedPredictor, joint_signature
+from everloop.models.tabular.predictor import Hasting, Rows
 from everloop.models.tabular.signature import Column, Output, Signature
 from models.tabular.oracle import ask_pyfunc, load, numbers, one_by_one, rows_of, save, shop_rows
 
@@ -54,6 +55,24 @@ def test_a_booster_gives_its_values(
     assert predictor.signature.outputs == (Output("prediction", "float64", shape[1:]),)
     np.testing.assert_array_equal(found, ask_pyfunc(folder, fresh))
     np.testing.assert_array_equal(one_by_one(predictor, rows)["prediction"], found)
+    assert isinstance(predictor, Hasting)
+    assert "compiled: " in predictor.hasten(rows)
+    np.testing.assert_array_equal(predictor.predict(rows, {})["prediction"], found)
+    np.testing.assert_array_equal(one_by_one(predictor, rows)["prediction"], found)
+
+
+def test_each_of_several_models_is_hastened() -> None:
+    frame = named()
+    text = booster("regression", np.nan_to_num(frame["a"].to_numpy()), frame.to_numpy(), num_leaves=63)
+    signature = Signature(columns=tuple(Column(name, "double") for name in "abcdef"), outputs=(Output("y"),))
+    parts = {name: BoosterPredictor(text.model_to_string(), signature) for name in ("1", "2")}
+    joint = joint_signature("g", {name: each.signature for name, each in parts.items()})
+    predictor = PartitionedPredictor(joint, "g", parts)
+    columns: dict[str, np.ndarray] = {name: frame[name].to_numpy() for name in "abcdef"}
+    rows = Rows(len(frame), columns=columns | {"g": np.array(["1", "2", "2"] * 100, dtype=object)})
+    before = predictor.predict(rows, {})["y"]
+    assert "compiled: " in predictor.hasten(rows)
+    np.testing.assert_array_equal(predictor.predict(rows, {})["y"], before)
 
 
 @pytest.mark.parametrize("kind", ["skops", "cloudpickle"])

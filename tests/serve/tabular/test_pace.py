@@ -60,3 +60,23 @@ def test_the_unit_of_rows_is_a_text() -> None:
     assert served.unit_of(Rows(0, np.empty((0, 2))), "store") is None
     texts = Rows(1, columns={"user": np.array(["ann"], dtype=object), "gone": np.array([None], dtype=object)})
     assert [served.unit_of(texts, name) for name in ("user", "gone", "other")] == ["ann", None, None]
+
+
+def test_a_model_that_became_faster_is_measured_again() -> None:
+    class Sloth(Doubler):
+        def hasten(self, examples: Rows | None) -> str:
+            assert examples is ROWS
+            self._cost = 0.0
+            return "rested"
+
+    release: Any = SimpleNamespace(digest="d" * 64, manifest=SimpleNamespace(flavor="lightgbm"))
+    served = ServedRows.of(release, Sloth(cost=0.004), ROWS)
+    before = served.pace
+    assert served.way == ""
+    served.hasten(ROWS)
+    assert served.way == "rested"
+    assert served.pace.call_seconds < before.call_seconds
+    plain = ServedRows.of(release, Doubler(), ROWS)
+    pace = plain.pace
+    plain.hasten(ROWS)
+    assert (plain.way, plain.pace) == ("", pace)

@@ -40,6 +40,11 @@ class ServeSettings(Section):
         help="The most rows of one batch, for models of rows that were measured to gain by batches; 1 means never.",
         ge=1,
     )
+    compile: bool = key(
+        True,
+        help="Whether boosted trees are compiled to machine code once the server answers, where that is faster and "
+        "gives the same bits; needs everloop[compiled].",
+    )
     snapshot_series: int = key(
         100_000,
         unit="series",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError, RequestError, nearest
 from everloop.models.tabular.loading import load_predictor
-from everloop.models.tabular.predictor import Predictor, Rows
+from everloop.models.tabular.predictor import Hasting, Predictor, Rows
 from everloop.models.tabular.signature import Column, Signature
 
 __all__ = ["PartitionedPredictor", "joint_signature", "load"]
@@ -67,6 +67,11 @@ class PartitionedPredictor:
                     found[name] = np.empty((rows.n, *values.shape[1:]), dtype=values.dtype)
                 found[name][places] = values
         return found
+
+    def hasten(self, examples: Rows | None) -> str:
+        """See :class:`everloop.models.tabular.predictor.Hasting`: each model is hastened by itself."""
+        notes = [part.hasten(None) for part in self._parts.values() if isinstance(part, Hasting)]
+        return "; ".join(dict.fromkeys(notes))
 
     def _part(self, key: Any) -> Predictor:
         part = self._parts.get(key)

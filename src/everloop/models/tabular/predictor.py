@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from everloop.models.tabular.signature import Signature
 
-__all__ = ["Predictor", "Rows"]
+__all__ = ["Hasting", "Predictor", "Rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +57,21 @@ class Predictor(Protocol):
         Raises:
             ModelError: the model fails.
             RequestError: several models share the rows, and a row names none of them.
+        """
+        ...
+
+
+@runtime_checkable
+class Hasting(Protocol):
+    """A predictor that knows a faster way to the same bits, which takes some time to prepare."""
+
+    def hasten(self, examples: Rows | None) -> str:
+        """Prepare it, and use it if it gives the same bits faster here; the predictor may be asked meanwhile.
+
+        Args:
+            examples: rows to try it on, besides what it makes up itself.
+
+        Returns:
+            What came of it, for people.
         """
         ...

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError
-from everloop.models.tabular.predictor import Predictor, Rows
+from everloop.models.tabular.predictor import Hasting, Predictor, Rows
 from everloop.models.tabular.signature import Signature
 from everloop.release.bundle import Release
 from everloop.serve.served import Wanted
@@ -47,9 +47,9 @@ class Pace:
         return max(self.call_seconds, self.row_seconds * rows)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ServedRows:
-    """A verified, loaded and warmed release of a model of rows.
+    """A verified, loaded and warmed release of a model of rows; only its pace and way may change.
 
     Attributes:
         release: the bundle.
@@ -58,6 +58,7 @@ class ServedRows:
         decoder: the signature compiled for requests.
         pace: how fast it is, which decides where and in what batches it is asked.
         places: the number of each column.
+        way: how the model is asked, for people; see :meth:`hasten`.
         state: always empty: such a model has no state beside its release.
         cutoff: always ``None``: it knows nothing of time.
     """
@@ -68,6 +69,7 @@ class ServedRows:
     decoder: RowsDecoder = field(repr=False)
     pace: Pace
     places: Mapping[str, int] = field(default_factory=dict, repr=False)
+    way: str = ""
     state: str = ""
     cutoff: None = None
 
@@ -91,6 +93,17 @@ class ServedRows:
         places = {column.name: place for place, column in enumerate(predictor.signature.columns)}
         pace = measure_pace(predictor, rows, is_real=examples is not None)
         return cls(release, predictor, predictor.signature, decoder, pace, places)
+
+    def hasten(self, examples: Rows | None) -> None:
+        """Look for a faster way to the same answers, and measure the model again; it may be asked meanwhile.
+
+        Args:
+            examples: rows that it should be able to answer.
+        """
+        if isinstance(self.predictor, Hasting):
+            self.way = self.predictor.hasten(examples)
+            rows = examples if examples is not None and examples.n else made_up_rows(self.signature)
+            self.pace = measure_pace(self.predictor, rows, is_real=False)
 
     def unit_of(self, rows: Rows, column: str) -> str | None:
         """The first row's value in a column, as the text that a split draws by; ``None`` where there is none."""
