@@ -21,6 +21,7 @@ from decisions.streams import Retailer
 from everloop.stats.ratio import ratio_test
 from everloop.stats.split.boundary import spending
 from everloop.stats.split.comparison import metric_bounds
+from everloop.stats.split.draws import DRAWS
 from everloop.stats.split.metrics import UnitMetric, unit_values
 from everloop.stats.split.planning import first_passages
 from everloop.stats.split.rule import SplitRule
@@ -31,7 +32,7 @@ Floats = NDArray[np.float64]
 Rows = list[dict[str, Any]]
 
 BEFORE = 28
-RULE = SplitRule(alpha=0.05, guardrail_alpha=0.05, min_days=7, max_days=DAYS, draws=1_999)
+RULE = SplitRule(alpha=0.05, guardrail_alpha=0.05, min_days=7, max_days=DAYS, draws=999)
 _SMALL = Retailer(stores=10, items=20)
 _STICKY = Retailer(stores=10, items=20, phi=0.9)
 
@@ -243,7 +244,7 @@ def _waits(retailer: Retailer, seed: int, runs: int, end: int) -> Waits:
         before = first[:, :BEFORE].sum(axis=1)
         for cuped in (False, True):
             metric = UnitMetric("loss", sums, before=before if cuped else None, better="lower")
-            lower = metric_bounds([metric], arm, 2, spent=spent, draws=RULE.draws)[0][0].lower
+            lower = metric_bounds([metric], arm, 2, spent=spent, draws=DRAWS)[0][0].lower
             name = ", CUPED" if cuped else ""
             days["split" + name].append(float((lower > 0).argmax()) + 1 if (lower > 0).any() else np.inf)
             values = unit_values(metric, np.ones(sums.shape, dtype=np.bool_))

@@ -19,6 +19,10 @@ __all__ = ["boundary", "spending"]
 
 Floats = NDArray[np.float64]
 
+_HELD_BACK = 0.1
+"""The share of the error that is not spent: critical values are exact for arms that are alike in all respects, and the
+rest rests on large samples."""
+
 
 def spending(days: int, *, alpha: float, horizon: int, first: int = 1, before: int = 0) -> Floats:
     """The error that may have been made by the end of each day, shape ``(days,)``.
@@ -52,25 +56,26 @@ def boundary(draws: Floats, spent: Floats) -> Floats:
 
     Returns:
         Shape ``(days,)``; infinite where so little may be spent that the draws cannot tell. A statistic is to be
-        larger than it. The statistic itself is as one more draw: of ``n + 1`` places, those above a critical value are
-        spent at its look, its own among them, so that few draws make the test weaker, not wrong.
+        larger than it. The statistic itself is as one more draw: at each look as many of the ``n + 1`` as may be spent
+        leave, those with the largest values, and it has passed if it is among them. The draws that leave in its stead
+        are gone for later looks, so as many pass over all looks as were to be spent, however few the draws and however
+        alike the looks; of equal values it is the last to leave.
 
     >>> rng = np.random.default_rng(1)
-    >>> np.round(boundary(rng.standard_normal((100_000, 2)), np.array([0.025, 0.05])), 1)
-    array([2. , 1.9])
+    >>> np.round(boundary(rng.standard_normal((100_000, 2)), np.array([0.025, 0.05])), 2)
+    array([2.02, 1.98])
     """
     n, days = draws.shape
-    alive = np.ones(n, dtype=bool)
-    used = 0
+    alive = np.arange(n)
     critical = np.full(days, math.inf)
     for day in range(days):
-        places = math.floor(spent[day] * (n + 1) + 1e-9) - used
+        places = math.floor(spent[day] * (1 - _HELD_BACK) * (n + 1) + 1e-9) - (n - len(alive))
         if places <= 0:
             continue
-        column = draws[alive, day]
-        if places > len(column):
+        if places > len(alive):
             raise ValueError("more is to be spent than there are draws")
-        critical[day] = np.partition(column, len(column) - places)[len(column) - places]
-        used += places
-        alive &= draws[:, day] <= critical[day]
+        column = draws[alive, day]
+        order = np.argpartition(column, len(column) - places)
+        critical[day] = column[order[len(column) - places]]
+        alive = np.sort(alive[order[: len(column) - places]])
     return critical
