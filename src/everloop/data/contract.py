@@ -20,7 +20,7 @@ from everloop.core.settings.project import ContractSettings
 from everloop.data.conforming import Conformed
 from everloop.data.table_columns import Columns
 
-__all__ = ["REASONS", "Contract", "split_duplicates"]
+__all__ = ["REASONS", "Contract", "split_duplicates", "warnings_of"]
 
 REASONS = "_reasons"
 """The column of a quarantine file that tells why a row is there."""
@@ -74,22 +74,6 @@ class Contract:
             found.append((is_known.is_null(), "unknown_series"))
         return _gather(rows.height, found, conformed)
 
-    def warnings(self, newest: datetime | None, gaps: int) -> tuple[str, ...]:
-        """What is to be said of the whole: stale data, and holes inside series."""
-        said = []
-        if newest is not None and self.settings.max_age:
-            age = self.frequency.index_of(self.now) - self.frequency.index_of(newest)
-            if age > self.settings.max_age:
-                said.append(
-                    f"stale: the newest data are of {self.frequency.label(newest)}, {age} steps ago "
-                    f"(data.contract.max_age = {self.settings.max_age})"
-                )
-        if gaps:
-            said.append(
-                f"gaps: {gaps} holes longer than data.contract.max_gap = {self.settings.max_gap} steps inside series"
-            )
-        return tuple(said)
-
     def _empty_targets(self, rows: pl.DataFrame, unreadable: set[str]) -> list[tuple[pl.Series, str]]:
         """A row of a period that is over says its target; one of the present or the future may leave it open."""
         target = self.columns.target
@@ -109,6 +93,31 @@ class Contract:
             is_future = (time > self.now) & rows[self.columns.target].is_not_null()
             found.append((is_future.fill_null(False), "future"))
         return found
+
+
+def warnings_of(
+    settings: ContractSettings, frequency: Frequency, now: datetime, *, newest: datetime | None, gaps: int
+) -> tuple[str, ...]:
+    """What is to be said of a whole source: stale data, and holes inside series.
+
+    Args:
+        settings: what was declared.
+        frequency: the grid, anchored for the table.
+        now: the present, by Everloop's clock.
+        newest: the latest time that has a target.
+        gaps: how many holes are longer than allowed.
+    """
+    said = []
+    if newest is not None and settings.max_age:
+        age = frequency.index_of(now.astimezone(UTC).replace(tzinfo=None)) - frequency.index_of(newest)
+        if age > settings.max_age:
+            said.append(
+                f"stale: the newest data are of {frequency.label(newest)}, {age} steps ago "
+                f"(data.contract.max_age = {settings.max_age})"
+            )
+    if gaps:
+        said.append(f"gaps: {gaps} holes longer than data.contract.max_gap = {settings.max_gap} steps inside series")
+    return tuple(said)
 
 
 def split_duplicates(rows: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, pl.DataFrame]:

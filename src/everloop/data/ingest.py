@@ -18,12 +18,13 @@ from everloop.core.frequency import Frequency
 from everloop.core.project import Project
 from everloop.data import table
 from everloop.data.conforming import conform, decide_types
-from everloop.data.contract import REASONS, Contract, split_duplicates
+from everloop.data.contract import REASONS, Contract, warnings_of
+from everloop.data.receipts import Receipt, find_receipt, keep_receipt, origin_of
 from everloop.data.sources import read_source, source_stamp
-from everloop.data.spans import Part, Parts
 from everloop.data.stack import MonthSpill, bytes_of
 from everloop.data.table import DatasetVersion
 from everloop.data.table_columns import Columns
+from everloop.data.unique_months import UniqueMonths
 
 __all__ = ["IngestResult", "ingest", "ingest_frame"]
 
@@ -58,6 +59,8 @@ class IngestResult:
 def ingest(project: Project, clock: Clock, *, source: str | None = None, until: datetime | None = None) -> IngestResult:
     """Bring the project's source into its table, and its second source into the table of known-ahead values.
 
+    Files that did not change since they were taken in, into a table that did not change either, are not read again.
+
     Args:
         project: the project.
         clock: the time.
@@ -74,14 +77,16 @@ def ingest(project: Project, clock: Clock, *, source: str | None = None, until: 
     # a replay shows an unchanged source day by day: what it has shown before need not be looked at again
     walk = (source_stamp(project, name), project.table)
     since = _shown.get(walk) if until is not None and walk[0] is not None and table.head(project.table) else None
-    run = _Ingestion(project, clock, Columns.of_observations(settings), until=until, since=since, origin=name)
+    columns = Columns.of_observations(settings)
+    run = _Ingestion(project, clock, columns, until=until, since=since, origin=name, is_source=until is None)
     result = run.run(chunks, project.table)
     if until is not None:
         _shown[walk] = until
     if settings.future_source and source is None:
         ahead = _chunks(project, settings.future_source, settings.future_query)
         columns = Columns.of_future(settings)
-        _Ingestion(project, clock, columns, until=None, origin=settings.future_source).run(ahead, project.future_table)
+        second = _Ingestion(project, clock, columns, until=None, origin=settings.future_source, is_source=True)
+        second.run(ahead, project.future_table)
     return result
 
 
@@ -144,12 +149,14 @@ class _Ingestion:
         partial: bool = False,
         label: str = "source",
         origin: str = "",
+        is_source: bool = False,
     ) -> None:
         self.project = project
         self.columns = columns
         self.partial = partial
         self.label = label
         self.origin = origin or label
+        self.is_source = is_source
         self.now = clock.now()
         self.until = None if until is None else until.astimezone(UTC).replace(tzinfo=None)
         self.since = None if since is None else since.astimezone(UTC).replace(tzinfo=None)
@@ -158,10 +165,16 @@ class _Ingestion:
         self.rows = 0
         self.gaps = 0
         self.newest: datetime | None = None
+        self.lacks_targets = False
 
     def run(self, chunks: Iterable[pl.DataFrame], path: Any) -> IngestResult:
         """Take in all chunks, then merge them in one commit."""
         before = table.head(path)
+        source = origin_of(self.project, self.origin) if self.is_source else None
+        if before is not None and source is not None:
+            receipt = find_receipt(path, source, before.digest)
+            if receipt is not None:
+                return self._taken_before(receipt, before, path)
         spill = MonthSpill(self.columns)
         try:
             contract: Contract | None = None
@@ -173,13 +186,17 @@ class _Ingestion:
                 self._take(raw, contract, is_number, spill)
             if contract is None or not self.rows:
                 return self._nothing(before)
-            months = _Months(spill, self.columns)
+            months = UniqueMonths(spill, self.columns)
             for contradicted in months.contradictions():
                 self._set_aside(
                     contradicted, pl.Series([["duplicate"]] * contradicted.height, dtype=pl.List(pl.String))
                 )
             reasons = self._judge()
             merged = table.merge(path, self.columns, months, now=self.now, origin=self.origin)
+            gaps = self._count_gaps(months)
+            if source is not None and not self.bad and not self.lacks_targets:
+                rows = merged.added + merged.corrected + merged.unchanged
+                keep_receipt(path, Receipt(source, merged.version.digest, rows, self.newest, gaps))
             return IngestResult(
                 version=merged.version,
                 added=merged.added,
@@ -187,11 +204,17 @@ class _Ingestion:
                 unchanged=merged.unchanged,
                 quarantined=sum(frame.height for frame in self.bad),
                 reasons=reasons,
-                warnings=contract.warnings(self.newest, self._count_gaps(months)),
+                warnings=warnings_of(self.settings, contract.frequency, self.now, newest=self.newest, gaps=gaps),
                 changed=merged.is_changed,
             )
         finally:
             spill.close()
+
+    def _taken_before(self, receipt: Receipt, before: DatasetVersion, path: Path) -> IngestResult:
+        """What taking the same rows in again would say."""
+        frequency = self._frequency(table.earliest(path, self.columns.time))
+        warnings = warnings_of(self.settings, frequency, self.now, newest=receipt.newest, gaps=receipt.gaps)
+        return IngestResult(before, 0, 0, receipt.rows, 0, warnings=warnings)
 
     def _take(self, raw: pl.DataFrame, contract: Contract, is_number: dict[str, bool], spill: MonthSpill) -> None:
         conformed = conform(raw, self.columns, is_number, partial=self.partial)
@@ -208,6 +231,7 @@ class _Ingestion:
         if good.height:
             spill.add(good)
             known = good.filter(pl.col(self.columns.target).is_not_null()) if self.columns.target else good
+            self.lacks_targets |= known.height < good.height
             latest = known[self.columns.time].max()
             if isinstance(latest, datetime):
                 self.newest = latest if self.newest is None else max(self.newest, latest)
@@ -244,15 +268,17 @@ class _Ingestion:
         return decided
 
     def _contract(self, raw: pl.DataFrame, path: Any, is_number: dict[str, bool], *, has_table: bool) -> Contract:
-        frequency = Frequency.parse(self.project.settings.data.frequency)
         sample = conform(raw.head(1000), self.columns, is_number, partial=self.partial).rows[self.columns.time]
-        earliest = table.earliest(path, self.columns.time) if has_table else sample.min()
-        if isinstance(earliest, datetime):
-            frequency = frequency.anchored_for(earliest)
+        frequency = self._frequency(table.earliest(path, self.columns.time) if has_table else sample.min())
         known = None
         if has_table and self.settings.unknown_series == "quarantine":
             known = table.series(path, self.columns)
         return Contract(self.settings, self.columns, frequency, is_number=is_number, now=self.now, known=known)
+
+    def _frequency(self, earliest: Any) -> Frequency:
+        """The settings' grid, anchored for the earliest time where there is one."""
+        frequency = Frequency.parse(self.project.settings.data.frequency)
+        return frequency.anchored_for(earliest) if isinstance(earliest, datetime) else frequency
 
     def _set_aside(self, rows: pl.DataFrame, reasons: pl.Series) -> None:
         texts = rows.select(pl.all().cast(pl.String, strict=False))
@@ -287,7 +313,7 @@ class _Ingestion:
             )
         return reasons
 
-    def _count_gaps(self, months: _Months) -> int:
+    def _count_gaps(self, months: UniqueMonths) -> int:
         """Holes inside series that are longer than the contract allows."""
         if not self.settings.max_gap:
             return 0
@@ -313,35 +339,3 @@ class _Ingestion:
                 "source_empty", f"the {self.label} has no rows", hint="check data.source", path="data.source"
             )
         return IngestResult(before, 0, 0, 0, 0)
-
-
-class _Months:
-    """Rows by month with unique keys."""
-
-    def __init__(self, spill: MonthSpill, columns: Columns) -> None:
-        self._spill = spill
-        self._columns = columns
-
-    def __iter__(self) -> Iterator[tuple[str, Parts]]:
-        for month, parts in self._spill:
-            yield month, _Unique(parts, self._columns)
-
-    def contradictions(self) -> Iterator[pl.DataFrame]:
-        """The rows that a later one of the same key contradicts."""
-        for _, parts in self._spill:
-            for part in parts:
-                contradicted = split_duplicates(part.rows, self._columns)[1]
-                if contradicted.height:
-                    yield contradicted
-
-
-@dataclass(frozen=True, slots=True)
-class _Unique:
-    """The parts of a month with unique keys."""
-
-    parts: Parts
-    columns: Columns
-
-    def __iter__(self) -> Iterator[Part]:
-        for part in self.parts:
-            yield Part(part.span, split_duplicates(part.rows, self.columns)[0])

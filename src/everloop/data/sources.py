@@ -16,7 +16,7 @@ from everloop.core.errors import DataError, SettingsError, UnavailableError, nea
 from everloop.core.objects import load_object
 from everloop.core.project import Project
 
-__all__ = ["read_file", "read_source", "source_files", "source_stamp"]
+__all__ = ["is_of_files", "read_file", "read_source", "source_files", "source_stamp"]
 
 _CHUNK_ROWS = 500_000
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".gz": "csv", ".parquet": "parquet", ".pq": "parquet"}
@@ -70,9 +70,14 @@ def source_files(project: Project, source: str) -> list[Path]:
 
 def source_stamp(project: Project, source: str) -> tuple[Any, ...] | None:
     """What changes when a source's files do (paths, sizes, times); ``None`` for a source without files."""
-    if "://" in source or _is_object(source):
+    if not is_of_files(source):
         return None
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in source_files(project, source))
+
+
+def is_of_files(source: str) -> bool:
+    """Whether a source is a path or glob, no database and no function."""
+    return "://" not in source and not _is_object(source)
 
 
 def _is_object(source: str) -> bool:

@@ -34,6 +34,7 @@ __all__ = ["Cells", "Measure", "metric_cells", "past_scales", "reduce_cells", "r
 
 Floats = NDArray[np.float64]
 DEMAND = "sum of |actual|"
+_VALUES_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +192,32 @@ def past_scales(y: NDArray[np.floating[Any]], offsets: NDArray[np.int64], lag: i
         Two arrays of shape ``(n,)``; NaN for a series without one pair of values.
     """
     n = len(offsets) - 1
-    if len(y) <= lag:
-        nothing = np.full(n, np.nan)
-        return nothing, nothing.copy()
-    series = np.repeat(np.arange(n), np.diff(offsets))
-    values = y.astype(np.float64)
-    difference = values[lag:] - values[:-lag]
-    usable = (series[lag:] == series[:-lag]) & np.isfinite(difference)
-    owner, difference = series[lag:][usable], difference[usable]
-    count = np.bincount(owner, minlength=n).astype(float)
-    blank = np.full(n, np.nan)
-    absolute = np.divide(np.bincount(owner, np.abs(difference), n), count, out=blank.copy(), where=count > 0)
-    squared = np.divide(np.bincount(owner, difference**2, n), count, out=blank, where=count > 0)
+    absolute, squared = np.full((2, n), np.nan)
+    # a few series at a time, so that no copy of all of them is made
+    first = 0
+    while first < n:
+        end = max(int(np.searchsorted(offsets, offsets[first] + _VALUES_AT_ONCE, side="right")) - 1, first + 1)
+        values = y[offsets[first] : offsets[end]].astype(np.float64)
+        begins = offsets[first : end + 1] - offsets[first]
+        difference = np.full(len(values), np.nan)
+        difference[lag:] = values[lag:] - values[:-lag]
+        since_begin = np.arange(len(values)) - np.repeat(begins[:-1], np.diff(begins))
+        difference[since_begin < lag] = np.nan  # those from another series
+        absolute[first:end], squared[first:end] = (_means(each, begins) for each in (np.abs(difference), difference**2))
+        first = end
     return absolute, squared
+
+
+def _means(values: Floats, begins: NDArray[np.int64]) -> Floats:
+    """The mean of the values that are there of each series; NaN where there is none."""
+    is_there = np.isfinite(values)
+    running = np.concatenate([[0], np.cumsum(is_there)])
+    count = np.diff(running[begins])
+    sums = np.zeros(len(count))
+    is_filled = np.diff(begins) > 0
+    if is_filled.any():
+        sums[is_filled] = np.add.reduceat(np.where(is_there, values, 0.0), begins[:-1][is_filled])
+    return np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def _cells(
