@@ -217,7 +217,8 @@ def _means(values: Floats, begins: NDArray[np.int64]) -> Floats:
     is_filled = np.diff(begins) > 0
     if is_filled.any():
         sums[is_filled] = np.add.reduceat(np.where(is_there, values, 0.0), begins[:-1][is_filled])
-    return np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
+    means: Floats = np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
+    return means
 
 
 def _cells(
