@@ -63,7 +63,11 @@ def hasten(served: Loaded) -> str:
     Returns:
         What came of it, for people; empty where there is nothing to look for.
     """
-    if not isinstance(served, ServedRows) or served.way:
+    if not isinstance(served, ServedRows):
+        from everloop.models.compiled.forecasters import hasten_forecaster  # what no server needs before it answers
+
+        return hasten_forecaster(served.model)
+    if served.way:
         return ""
     served.hasten(_examples(served.release, served.signature))
     return served.way

@@ -33,11 +33,13 @@ class Plan:
         least: fewer rows than this are left to the model's own library.
         alone: of what is left of full blocks, up to so many rows are walked one by one.
         uses_blocks: whether blocks are used at all.
+        note: how fast this was, for people.
     """
 
     least: int = 1
     alone: int = 0
     uses_blocks: bool = True
+    note: str = ""
 
 
 class CompiledTrees:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from everloop.models.booster import Booster
 from everloop.models.compiled import machine
 from everloop.models.compiled.conversion import converter_of
 from everloop.models.compiled.memory import BLOCK
-from everloop.models.compiled.text import Grown, read_trees
+from everloop.models.compiled.text import Grown, read_trees, refused
 from everloop.models.compiled.trees import CompiledTrees, Plan
 
 __all__ = ["Verdict", "difference", "hasten", "odd_rows"]
@@ -25,6 +28,11 @@ _GAIN = 0.9
 _SINGLE = 16
 _TINY = float(np.float32(1e-35))
 _ODD = (0.0, -0.0, np.inf, -np.inf, np.nan, _TINY, -_TINY, 2 * _TINY, 1e-36, -1e-36, 5e-324, 1e300, -1e300, -0.3, -1.0)
+
+
+_proven: WeakValueDictionary[bytes, CompiledTrees] = WeakValueDictionary()
+"""What was tried and is used, by the digest of the model's text."""
+_trying = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class Verdict:
 def hasten(booster: Booster, examples: Sequence[NDArray[np.float64]] = ()) -> Verdict:
     """Let a booster answer by compiled trees, where they give the same bits and are faster.
 
-    It takes some tenths of a second, and the booster may be asked meanwhile.
+    It takes some tenths of a second, and the booster may be asked meanwhile. Boosters of the same text that live at
+    the same time share what was made.
 
     Args:
         booster: the model.
@@ -51,20 +60,33 @@ def hasten(booster: Booster, examples: Sequence[NDArray[np.float64]] = ()) -> Ve
     """
     if not machine.is_available():
         return Verdict(False, "not compiled: llvmlite is not installed, or this is not Linux on x86-64")
-    try:
-        grown = read_trees(booster.text)
-        trees = CompiledTrees(grown, converter_of(grown))
-        rows = np.concatenate([odd_rows(grown), *(each for each in examples if len(each))])
-        if found := difference(booster, trees, rows):
-            return Verdict(False, f"not compiled: {found}")
-        plan, note = _planned(booster, trees, rows)
-    except EverloopError as error:
-        return Verdict(False, f"not compiled: {error.message}")
-    if plan is None:
-        return Verdict(False, f"not compiled: {note}")
-    trees.plan = plan
+    key = hashlib.sha256(booster.text.encode()).digest()
+    with _trying:
+        trees = _proven.get(key)
+        if trees is None:
+            try:
+                trees = _tried(booster, examples)
+            except EverloopError as error:
+                return Verdict(False, f"not compiled: {error.message}")
+            _proven[key] = trees
     booster.answer_by(trees)
-    return Verdict(True, f"compiled: {note}")
+    return Verdict(True, f"compiled: {trees.plan.note}")
+
+
+def _tried(booster: Booster, examples: Sequence[NDArray[np.float64]]) -> CompiledTrees:
+    """The trees, with the plan that is best here.
+
+    Raises:
+        ModelError: they are not understood, give other bits, or are no faster.
+        UnavailableError: there is no compiler.
+    """
+    grown = read_trees(booster.text)
+    trees = CompiledTrees(grown, converter_of(grown))
+    rows = np.concatenate([odd_rows(grown), *(each for each in examples if len(each))])
+    if found := difference(booster, trees, rows):
+        raise refused(found)
+    trees.plan = _planned(booster, trees, rows)
+    return trees
 
 
 def odd_rows(grown: Grown, *, seed: int = 7, most: int = _MOST_ROWS) -> NDArray[np.float64]:
@@ -113,14 +135,17 @@ def _is_same(first: NDArray[np.float64], second: NDArray[np.float64]) -> bool:
     return first.shape == second.shape and bool((first.view(np.int64) == second.view(np.int64)).all())
 
 
-def _planned(booster: Booster, trees: CompiledTrees, rows: NDArray[np.float64]) -> tuple[Plan | None, str]:
-    """Which kernel to use for how many rows, by how long they take here; ``None`` where the library is faster."""
+def _planned(booster: Booster, trees: CompiledTrees, rows: NDArray[np.float64]) -> Plan:
+    """Which kernel to use for how many rows, by how long they take here.
+
+    Raises:
+        ModelError: the library is faster.
+    """
     ones = [rows[start : start + 1] for start in range(4 * _SINGLE)]
     full = [rows[start : start + BLOCK] for start in range(0, len(rows) - BLOCK + 1, BLOCK)][:4]
     library = _shortest(booster.predict_by_library, ones)
     several = _shortest(booster.predict_by_library, full) / BLOCK
-    walking = replace(Plan(), uses_blocks=False, alone=BLOCK)
-    trees.plan = walking
+    trees.plan = Plan(uses_blocks=False, alone=BLOCK)
     walk, walks = _shortest(trees.predict, ones), _shortest(trees.predict, full) / BLOCK
     trees.plan = Plan()
     block = _shortest(trees.predict, full)
@@ -130,10 +155,10 @@ def _planned(booster: Booster, trees: CompiledTrees, rows: NDArray[np.float64]) 
         f"LightGBM {library * 1e6:.3g} and {several * 1e6:.3g}"
     )
     if is_walked and (is_blocked or walks < _GAIN * several):
-        return Plan(alone=min(BLOCK - 1, int(block / walks)), uses_blocks=is_blocked), note
+        return Plan(alone=min(BLOCK - 1, int(block / walks)), uses_blocks=is_blocked, note=note)
     if is_blocked:
-        return Plan(least=1 + int(block / min(library, several))), note
-    return None, f"that would not be faster ({note})"
+        return Plan(least=1 + int(block / min(library, several)), note=note)
+    raise refused(f"that would not be faster ({note})")
 
 
 def _shortest(predict: Callable[[NDArray[np.float64]], object], parts: Sequence[NDArray[np.float64]]) -> float:
