@@ -20,7 +20,10 @@ from everloop.models.seasonal_naive import SeasonalNaiveForecaster
 
 PANELS = example_panels()
 TREES = {"lightgbm": {"trees": 20}}
-OPTIONS = TREES | {"ensemble": {"members": ["seasonal_naive", "lightgbm"], "options": TREES}}
+OPTIONS = TREES | {
+    "ensemble": {"members": ["seasonal_naive", "lightgbm"], "options": TREES},
+    "partitioned": {"by": "item", "options": TREES},
+}
 
 
 class MeanForecaster(PickledForecaster):

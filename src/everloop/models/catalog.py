@@ -22,6 +22,7 @@ BUILT_IN = {
     "statistical": "everloop.models.statistical:StatisticalForecaster",
     "lightgbm": "everloop.models.lightgbm:LightGBMForecaster",
     "ensemble": "everloop.models.ensemble:EnsembleForecaster",
+    "partitioned": "everloop.models.partitioned:PartitionedForecaster",
 }
 
 _METHODS = ("fit", "update", "forecast", "series_panel", "parameters", "save", "load")
