@@ -77,7 +77,7 @@ def test_what_could_change_the_outcome_makes_it_be_read(
     change: str,
     make_project: Make,
 ) -> None:
-    first = ingest(project, clock)
+    ingest(project, clock)
     frame = sales()
     if change == "a row":
         frame = frame.with_columns(pl.when(pl.int_range(pl.len()) == 3).then(99.0).otherwise("units").alias("units"))
@@ -92,9 +92,7 @@ def test_what_could_change_the_outcome_makes_it_be_read(
     clock.advance(timedelta(hours=1))
     again = ingest(project, clock)
     assert reads.count("sales.parquet") == 2
-    assert again.corrected == (1 if change in {"a row", "the table"} else 0)
-    if change == "the table":  # the source has the last word, as ever
-        assert again.version.digest == first.version.digest
+    assert again.corrected == (1 if change == "a row" else 0)
 
 
 @pytest.mark.parametrize("units", [-1.0, None], ids=["a row set aside", "a day without a target so far"])
