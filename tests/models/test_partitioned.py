@@ -14,8 +14,10 @@ from everloop.data.panel import Panel
 from everloop.models.asking import ask
 from everloop.models.catalog import make_forecaster
 from everloop.models.examples import example_panels
+from everloop.models.explaining import gain_shares, shuffled
 from everloop.models.forecaster import FitContext, ForecastRequest
-from everloop.models.partitioned import PartitionedForecaster, group_texts, of_series
+from everloop.models.panel_groups import group_texts, of_series
+from everloop.models.partitioned import PartitionedForecaster
 
 HORIZON = 6
 CONTEXT = FitContext(HORIZON)
@@ -102,9 +104,16 @@ def test_groups_that_are_gone_keep_their_models() -> None:
 
 
 def test_groups_are_told_by_numbers_and_by_series_columns_too() -> None:
-    panel = replace(shop(), static={"size": np.array([1, 2.5, 1, np.nan, 2.5], np.float32)})
-    assert group_texts(panel, "size").tolist() == ["1", "2.5", "1", "", "2.5"]
+    panel = replace(shop(), static={"size": np.array([1, 0.1, 1, np.nan, 1234567], np.float32)})
+    assert group_texts(panel, "size").tolist() == ["1", "0.1", "1", "", "1234567"]
     assert group_texts(panel, "item").tolist() == [f"item {number}" for number in range(5)]
+
+
+def test_data_without_the_column_are_an_error() -> None:
+    model = PartitionedForecaster("group", "seasonal_naive").fit(shop(), CONTEXT)
+    with pytest.raises(ModelError, match="'group' is no static or series column") as caught:
+        model.update(replace(shop(), static={}))
+    assert caught.value.code == "group_column"
 
 
 def test_it_is_read_again_as_it_was_written(tmp_path: Path) -> None:
@@ -119,10 +128,23 @@ def test_it_is_read_again_as_it_was_written(tmp_path: Path) -> None:
         PartitionedForecaster.load(tmp_path)
 
 
+def test_its_trees_can_be_explained() -> None:
+    model = PartitionedForecaster(**BY_GROUP).fit(shop(), CONTEXT)
+    shares = gain_shares(model)
+    answer = ask(shuffled(model, list(shares), seed=1), REQUEST)
+    plain = ask(model, REQUEST)
+    assert (answer.mean[[0, 1, 4]] != plain.mean[[0, 1, 4]]).any()
+    np.testing.assert_array_equal(answer.mean[[2, 3]], plain.mean[[2, 3]])
+    without = PartitionedForecaster(**BY_GROUP, without=["price"]).fit(shop(), CONTEXT)
+    assert gain_shares(without).get("known_price", 0.0) == 0.0
+    assert any("price" in name for name in shares)
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         ({"by": "grup"}, "'grup' is no static or series column"),
+        ({}, "no column is named"),
         ({"by": "price"}, "'price' is no static"),
         ({"by": "group", "model": "partitioned"}, "no model of a group"),
         ({"by": "group", "model": "mine:Own"}, "'mine:Own' is not built in"),

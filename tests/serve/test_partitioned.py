@@ -15,7 +15,8 @@ from everloop.data.panel import Panel
 from everloop.models.asking import ask
 from everloop.models.catalog import make_forecaster
 from everloop.models.forecaster import FitContext, ForecastRequest
-from everloop.models.partitioned import PartitionedForecaster, of_series
+from everloop.models.panel_groups import of_series
+from everloop.models.partitioned import PartitionedForecaster
 from everloop.serve.answers import compute_values
 from everloop.serve.batch.making import make_batch
 from everloop.serve.query import ForecastQuery

@@ -7,6 +7,7 @@ fitted is answered by that model, or else by that of the largest group, and the 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError, nearest
-from everloop.data.panel import Future, Panel
+from everloop.data.panel import Panel
 from everloop.models.catalog import BUILT_IN, forecaster_class, make_forecaster
+from everloop.models.explaining import Predictor, TreeModel
 from everloop.models.forecaster import FitContext, Forecast, Forecaster, ForecastRequest
+from everloop.models.panel_groups import group_texts, of_series
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
-__all__ = ["PARTITIONED", "PartitionedForecaster", "of_series"]
+__all__ = ["PARTITIONED", "PartitionedForecaster"]
 
 PARTITIONED = "partitioned"
 
@@ -55,24 +58,27 @@ class PartitionedForecaster:
         models: other forecasters by the column's value, such as ``{"HOBBIES": "statistical"}``.
         options: the forecasters' own parameters by their names.
         least_series: groups with fewer series share one model.
+        without: groups of features that are left out, of the forecasters that can; see ``everloop.models.groups``.
     """
 
     memory: int = 0
 
     def __init__(
         self,
-        by: str,
+        by: str = "",
         model: str = "lightgbm",
         *,
         models: Mapping[str, str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         least_series: int = 1,
+        without: Sequence[str] = (),
     ) -> None:
         self.by = by
         self.model = model
         self.models = models
         self.options = options
         self.least_series = least_series
+        self.without = without
 
     def fit(self, panel: Panel, context: FitContext) -> Self:
         """Fit the model of each group to its series.
@@ -89,7 +95,7 @@ class PartitionedForecaster:
         for values, name in [*((each, names.get(each[0], self.model)) for each in alone), (shared, self.model)]:
             rows = np.flatnonzero(np.isin(groups, values))
             if len(rows):
-                model = make_forecaster(name, (self.options or {}).get(name)).fit(of_series(panel, rows), context)
+                model = self._new(name).fit(of_series(panel, rows), context)
                 parts.append(_Part(values, name, model, len(rows)))
         self.stand_in_ = len(alone) if shared else int(np.argmax([part.size for part in parts]))
         return self._of(parts, panel)
@@ -136,6 +142,7 @@ class PartitionedForecaster:
             "models": dict(self.models or {}),
             "options": {name: dict(each) for name, each in (self.options or {}).items()},
             "least_series": self.least_series,
+            "without": list(self.without),
         }
 
     def learned(self) -> dict[str, Any]:
@@ -146,6 +153,23 @@ class PartitionedForecaster:
             told = {"groups": list(part.values), "forecaster": part.name, "series": part.size}
             found[_shown(part.values)] = told | ({} if tell is None else {"learned": tell()})
         return found
+
+    def boosters(self) -> list[tuple[Sequence[str], Predictor]]:
+        """The trees of all models that have some, with the names of their features."""
+        return [pair for part in self.parts_ if isinstance(part.model, TreeModel) for pair in part.model.boosters()]
+
+    def with_boosters(self, boosters: Sequence[Predictor]) -> Self:
+        """A copy that asks other predictors in place of its trees."""
+        new = type(self)(**self.parameters())
+        new.stand_in_ = self.stand_in_
+        left = list(boosters)
+        parts = []
+        for part in self.parts_:
+            if isinstance(part.model, TreeModel):
+                own, left = left[: len(part.model.boosters())], left[len(part.model.boosters()) :]
+                part = replace(part, model=part.model.with_boosters(own))
+            parts.append(part)
+        return new._of(parts, self.panel_)
 
     def save(self, folder: Path) -> None:
         """Write every model below a folder of its own, and the panel's tail."""
@@ -181,6 +205,13 @@ class PartitionedForecaster:
             rows = np.flatnonzero(self.owners_ == place)
             self.numbers_[rows] = np.arange(len(rows))
         return self
+
+    def _new(self, name: str) -> Forecaster:
+        """A forecaster of a group, not yet fitted."""
+        options = dict((self.options or {}).get(name, {}))
+        if self.without and "without" in inspect.signature(forecaster_class(name)).parameters:
+            options["without"] = [*options.get("without", ()), *self.without]
+        return make_forecaster(name, options)
 
     def _divided(self, panel: Panel, groups: NDArray[np.str_]) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
         """The groups that have a model of their own, and those that share one.
@@ -240,7 +271,8 @@ class PartitionedForecaster:
         hint = "such as by = 'dept_id', model = 'lightgbm'"
         problem = ""
         if self.by not in columns:
-            problem, hint = f"{self.by!r} is no static or series column", nearest(self.by, columns)
+            problem = f"{self.by!r} is no static or series column" if self.by else "no column is named by which to part"
+            hint = nearest(self.by, columns) if self.by else f"by = one of {', '.join(columns)}"
         elif PARTITIONED in names:
             problem = "a forecaster by group is no model of a group"
         elif own := sorted(names - set(BUILT_IN)):
@@ -252,49 +284,6 @@ class PartitionedForecaster:
             hint = nearest(strange[0], np.unique(group_texts(panel, self.by)).tolist())
         if problem:
             raise ModelError("partitioned_options", problem, hint=hint, path=_PATH)
-
-
-def group_texts(panel: Panel, by: str) -> NDArray[np.str_]:
-    """The group of each series as a text; empty where it is unknown.
-
-    Raises:
-        ModelError: the panel has no such column.
-    """
-    if by in panel.series_columns:
-        place = panel.series_columns.index(by)
-        return np.array([key[place] for key in panel.keys], dtype=np.str_)
-    if by not in panel.static:
-        raise ModelError(
-            "partitioned_options", f"{by!r} is no static or series column", hint="is it in data.static?", path=_PATH
-        )
-    texts = panel.categories.get(by)
-    values = panel.static[by].tolist()
-    known = [value == value and (texts is None or 0 <= value < len(texts)) for value in values]
-    return np.array(
-        [
-            "" if not is_known else f"{value:g}" if texts is None else texts[int(value)]
-            for value, is_known in zip(values, known, strict=True)
-        ],
-        dtype=np.str_,
-    )
-
-
-def of_series(panel: Panel, numbers: Ints) -> Panel:
-    """The panel with only some of its series, by their numbers in rising order."""
-    rows = np.zeros(panel.n_series, dtype=np.bool_)
-    rows[numbers] = True
-    kept = np.repeat(rows, panel.lengths)
-    return replace(
-        panel,
-        keys=tuple(panel.keys[number] for number in numbers.tolist()),
-        offsets=np.concatenate([[0], np.cumsum(panel.lengths[numbers])]).astype(np.int64),
-        y=panel.y[kept],
-        known={name: values[kept] for name, values in panel.known.items()},
-        observed={name: values[kept] for name, values in panel.observed.items()},
-        static={name: values[numbers] for name, values in panel.static.items()},
-        future=Future(panel.future.steps, {name: block[numbers] for name, block in panel.future.columns.items()}),
-        marks=None if panel.marks is None else panel.marks.moved(kept),
-    )
 
 
 def _shown(values: Sequence[str]) -> str:
