@@ -17,7 +17,7 @@ from everloop.core.ids import new_id
 from everloop.core.project import Project
 from everloop.models.asking import ask
 from everloop.release.bundle import Release
-from everloop.serve.loading import hasten
+from everloop.serve.loading import hasten_for_many
 from everloop.serve.query import ForecastQuery, Resolved, level_labels, resolve
 from everloop.serve.rows import RowQuery, score_values
 from everloop.serve.served import Served, instant_of, load_served, wanted_in
@@ -57,10 +57,6 @@ class Snapshot(Protocol):
 
     def values(self, resolved: Resolved) -> ForecastValues | None:
         """The numbers of a query, ``None`` where they were not computed."""
-
-
-_MANY_SERIES = 1_000
-"""A batch of so many series gains more by compiled trees than they take to make."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -145,8 +141,7 @@ class Answerer:
             ModelError: the model fails.
         """
         served = self.served(role)
-        if self._project.settings.serve.compile and len(served.keys) >= _MANY_SERIES:
-            hasten(served)
+        hasten_for_many(self._project, served)
         answer, prediction = self.compute(
             query or ForecastQuery(),
             served,

@@ -15,9 +15,12 @@ from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served
 from everloop.serve.tabular.served import ServedRows
 from everloop.store.engine import Store
 
-__all__ = ["Loaded", "hasten", "load_release"]
+__all__ = ["Loaded", "hasten", "hasten_for_many", "load_release"]
 
 Loaded: TypeAlias = Served | ServedRows
+
+_MANY_SERIES = 1_000
+"""So many series gain more by compiled trees than they take to make."""
 
 
 def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Release | None = None) -> Loaded:
@@ -71,6 +74,12 @@ def hasten(served: Loaded) -> str:
         return ""
     served.hasten(_examples(served.release, served.signature))
     return served.way
+
+
+def hasten_for_many(project: Project, served: Served) -> None:
+    """As :func:`hasten`, where all series are to be forecast, and they are so many that it is worth its time."""
+    if project.settings.serve.compile and len(served.keys) >= _MANY_SERIES:
+        hasten(served)
 
 
 def _examples(release: Release, signature: Signature) -> Rows | None:

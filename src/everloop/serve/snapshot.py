@@ -26,6 +26,7 @@ from everloop.core.project import Project
 from everloop.models.asking import ask
 from everloop.models.forecaster import Forecast, ForecastRequest
 from everloop.serve.answers import forecast_rows
+from everloop.serve.loading import hasten_for_many
 from everloop.serve.query import Resolved, fitting_horizon, fitting_levels
 from everloop.serve.served import Served, instant_of
 from everloop.store.values import ForecastValues
@@ -156,6 +157,8 @@ def take_snapshot(project: Project, served: Served) -> Snapshot:
     settings = project.settings
     horizon = fitting_horizon(None, default=settings.forecast.horizon, most=served.release.manifest.horizon)
     levels = fitting_levels(settings.forecast.levels)
+
+    hasten_for_many(project, served)
 
     def asked(series: NDArray[np.int64] | None) -> Forecast:
         request = ForecastRequest(horizon, levels, series)

@@ -77,7 +77,8 @@ def kernels(bits: int, *, has_categories: bool) -> Kernels:
 def _compiled(bits: int, *, has_categories: bool) -> bytes:
     if not is_available():
         raise _unavailable("llvmlite is not installed, or this is not Linux on x86-64")
-    command = [sys.executable, "-m", "everloop.models.compiled.kernel", str(bits), str(int(has_categories))]
+    # -P: a module in the working directory must not stand in for one of ours
+    command = [sys.executable, "-P", "-m", "everloop.models.compiled.kernel", str(bits), str(int(has_categories))]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LONGEST_SECONDS, check=False

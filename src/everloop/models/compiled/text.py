@@ -29,6 +29,8 @@ _TREE = {
     *("cat_boundaries", "cat_threshold", "is_linear", "shrinkage"),
 }
 _VERSIONS = ("v3", "v4")
+_MOST_TEXT = 32 << 20
+"""Reading takes memory of several times the text, which a server should not need for a model that is this large."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def read_trees(text: str) -> Grown:
     Raises:
         ModelError: the text is damaged, or holds what is not known here, such as linear models in leaves.
     """
+    if len(text) > _MOST_TEXT:
+        raise refused("the model is too large")
     body, is_whole, _ = text.partition("\nend of trees")
     head, *parts = body.split("\nTree=")
     if not is_whole or not parts:

@@ -17,8 +17,8 @@ from everloop.models.compiled.text import Grown
 
 __all__ = ["CompiledTrees", "Plan"]
 
-_BUFFERED = 512
-"""Rows that a thread's buffers hold."""
+_BUFFERED, _BUFFER_BYTES = 512, 4 << 20
+"""The most rows that a thread's buffers hold, and how many bytes they should not exceed."""
 _SHARED = 4096
 """From so many rows on threads share them."""
 _ALIGNED = 128
@@ -95,14 +95,14 @@ class CompiledTrees:
         buffers: _Buffers | None = getattr(self._local, "buffers", None)
         if buffers is None:
             buffers = self._local.buffers = _Buffers(self.forest, self.grown)
-        n = len(rows)
-        if n <= _BUFFERED:
+        n, most = len(rows), len(buffers.rows)
+        if n <= most:
             buffers.rows[:n] = rows
             self._run(n, buffers.rows_at, buffers.out_at, buffers.scratch_at)
             return buffers.out[:n].copy()
         out = np.empty((n, self.grown.outputs))
-        for start in range(0, n, _BUFFERED):
-            part = rows[start : start + _BUFFERED]
+        for start in range(0, n, most):
+            part = rows[start : start + most]
             buffers.rows[: len(part)] = part
             self._run(len(part), buffers.rows_at, buffers.out_at, buffers.scratch_at)
             out[start : start + len(part)] = buffers.out[: len(part)]
@@ -135,8 +135,10 @@ class _Buffers:
     """What one thread works in, at addresses that are known."""
 
     def __init__(self, forest: Forest, grown: Grown) -> None:
-        self.rows = np.zeros((_BUFFERED, grown.features))
-        self.out = np.zeros((_BUFFERED, grown.outputs))
+        wide = _BUFFER_BYTES // (8 * (grown.features + grown.outputs))
+        most = max(BLOCK, min(_BUFFERED, wide // BLOCK * BLOCK))
+        self.rows = np.zeros((most, grown.features))
+        self.out = np.zeros((most, grown.outputs))
         self._scratch = np.zeros(forest.scratch + _ALIGNED, dtype=np.uint8)
         self.rows_at, self.out_at = self.rows.ctypes.data, self.out.ctypes.data
         self.scratch_at = -(-self._scratch.ctypes.data // _ALIGNED) * _ALIGNED
