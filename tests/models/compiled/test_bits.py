@@ -123,7 +123,7 @@ def assert_same(text: str) -> CompiledTrees:
     return found
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 2**32 - 1),
     most_leaves=st.sampled_from([1, 2, 5, 40]),

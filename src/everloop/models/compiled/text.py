@@ -93,12 +93,12 @@ def read_trees(text: str) -> Grown:
     if flags - {"average_output"} or header.keys() - _HEAD or header.get("version") not in _VERSIONS:
         raise refused(f"the model's head says what is not known: {sorted(flags | header.keys() - _HEAD)}")
     trees = [_fields(part.splitlines()[1:]) for part in parts]
-    unknown = {name for tree, flags in trees for name in (tree.keys() - _TREE) | flags}
-    if unknown:
-        raise refused(f"the model's trees say what is not known: {sorted(unknown)}")
     fields = [tree for tree, _ in trees]
     if any(tree.get("is_linear", "0") != "0" for tree in fields):
         raise refused("the model's leaves hold linear models")
+    unknown = {name for tree, flags in trees for name in (tree.keys() - _TREE) | flags}
+    if unknown:
+        raise refused(f"the model's trees say what is not known: {sorted(unknown)}")
     try:
         grown = _grown(header, fields, is_averaged="average_output" in flags)
     except (KeyError, ValueError, IndexError, OverflowError) as error:
