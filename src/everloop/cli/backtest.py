@@ -49,7 +49,7 @@ def command(
     if as_json:
         print_json(examination_record(examination))
         return
-    print_examinations([examination])
+    print_examinations([examination], currency=found.settings.costs.currency)
     _print_windows(examination)
     print_gates([gate.to_dict() for gate in examination.gates])
 

@@ -19,7 +19,7 @@ def command(
         typer.Option(
             "--metric",
             "-m",
-            help="Rank by wape, mase, rmsse, pinball, wrmsse, wspl or bias; with --plan, error or target.",
+            help="Rank by wape, mase, rmsse, pinball, wrmsse, wspl, cost or bias; with --plan, error or target.",
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="How many at most.", min=1)] = 20,

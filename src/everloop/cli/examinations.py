@@ -8,22 +8,35 @@ from typing import Any
 from everloop.cli.output import number, percent, print_table, say
 from everloop.validate.examination import Examination
 from everloop.validate.gates.result import in_words
+from everloop.validate.ordering import COST, COST_IN_ALL
 
 __all__ = ["examination_record", "print_examinations", "print_gates"]
 
 
-def print_examinations(examinations: Sequence[Examination], failures: Mapping[str, str] | None = None) -> None:
-    """Candidates side by side, best first, and who was chosen; then those that could not be examined, with why."""
+def print_examinations(
+    examinations: Sequence[Examination], failures: Mapping[str, str] | None = None, *, currency: str = ""
+) -> None:
+    """Candidates side by side, best first, and who was chosen; then those that could not be examined, with why.
+
+    What their orders cost stands beside, where costs are set.
+
+    Args:
+        examinations: best first.
+        failures: why others could not be examined, by name.
+        currency: what money is called.
+    """
     is_choice = len(examinations) + len(failures or {}) > 1
     best = next((each for each in examinations if each.passed), None) if is_choice else None
     won = _windows_won(examinations)
     windows = examinations[0].plan.windows
+    has_cost = any(COST in each.evaluation.scores.overall for each in examinations)
     rows: list[tuple[str, ...]] = [
         (
             each.candidate,
             number(None if each.value == float("inf") else each.value),
             number(None if each.value_of_totals == float("inf") else each.value_of_totals),
             percent(each.evaluation.skill.get(each.metric)),
+            *(_money(each) if has_cost else ()),
             f"{wins} of {windows}",
             percent(each.evaluation.scores.overall["bias"].value),
             f"{each.backtest.seconds:.1f} s",
@@ -32,7 +45,7 @@ def print_examinations(examinations: Sequence[Examination], failures: Mapping[st
         )
         for each, wins in zip(examinations, won, strict=True)
     ]
-    rows += [(name, *["-"] * 6, f"failed: {why}", "-") for name, why in (failures or {}).items()]
+    rows += [(name, *["-"] * (8 if has_cost else 6), f"failed: {why}", "-") for name, why in (failures or {}).items()]
     first = examinations[0]
     metric = first.metric.upper()
     title = (
@@ -44,6 +57,7 @@ def print_examinations(examinations: Sequence[Examination], failures: Mapping[st
         metric,
         "of totals",
         "better than naive by",
+        *((f"cost of orders{currency and f' ({currency})'}", "for each sold") if has_cost else ()),
         "best in windows",
         "bias",
         "took",
@@ -53,6 +67,13 @@ def print_examinations(examinations: Sequence[Examination], failures: Mapping[st
     print_table(columns, rows, title=title if is_choice else "")
     if first.value > min(each.value for each in examinations):
         say(f"{first.candidate} errs least in its totals, of those about as good by {metric} (validate.tie)")
+
+
+def _money(each: Examination) -> tuple[str, str]:
+    """What orders by a candidate cost in all windows, and for each unit sold."""
+    measures = each.evaluation.scores.overall
+    in_all, cost = (measures[name].value if name in measures else None for name in (COST_IN_ALL, COST))
+    return "-" if in_all is None else f"{in_all:,.2f}", number(cost, digits=4)
 
 
 def _standing(each: Examination, best: Examination | None) -> str:

@@ -21,6 +21,7 @@ from everloop.release.signing import make_key, sign_release
 from everloop.store.deployments import ReleaseRow, find_release, in_role, list_releases
 from everloop.store.engine import Store
 from everloop.validate.gates.result import in_words
+from everloop.validate.ordering import COST, COST_IN_ALL
 
 
 def command(
@@ -128,7 +129,7 @@ def _about_forecaster(row: ReleaseRow, manifest: Manifest) -> dict[str, str]:
         "data": f"version {row.dataset_version} ({row.dataset_digest[:12]}), up to {row.cutoff:%Y-%m-%d}",
         "code": (provenance.git_commit[:12] or "not under git") + (" with changes" if provenance.git_dirty else ""),
         _metric(row): f"{_value(row)}, {_skill(row)} better than the seasonal naive",
-    }
+    } | _money(row)
 
 
 def _about_rows(manifest: Manifest) -> dict[str, str]:
@@ -151,6 +152,16 @@ def _value(row: ReleaseRow) -> str:
     if not row.metrics:  # a model that was trained elsewhere
         return "-"
     return f"{_metric(row).upper()} {number(row.metrics['candidate'].get(_metric(row)))}"
+
+
+def _money(row: ReleaseRow) -> dict[str, str]:
+    """What orders by the release cost in the backtest, where costs were set."""
+    measures = row.metrics.get("candidate", {})
+    if measures.get(COST_IN_ALL) is None:
+        return {}
+    better = percent(row.metrics.get("skill", {}).get(COST))
+    told = f"{number(measures[COST], digits=4)} for each unit sold, {better} better than the seasonal naive's"
+    return {"cost of orders": f"{measures[COST_IN_ALL]:,.2f}, {told}"}
 
 
 def _skill(row: ReleaseRow) -> str:

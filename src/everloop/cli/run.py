@@ -63,7 +63,7 @@ def command(
     if as_json:
         print_json(as_record(trained, failures))
     else:
-        print_examinations(trained.examinations, failures)
+        print_examinations(trained.examinations, failures, currency=found.settings.costs.currency)
         _say_more(found, trained, failures)
         if trained.examinations and trained.examinations[0].marks:
             say(f"marked: {marked_in_words(trained.examinations[0].marks)}; see: everloop marks")

@@ -37,7 +37,7 @@ def command(project: ProjectOption = None, set_: SetOption = None, as_json: Json
         candidates = [examination_record(each) for each in examinations]
         print_json({"release": release.digest if release else None, "candidates": candidates})
     else:
-        print_examinations(examinations)
+        print_examinations(examinations, currency=found.settings.costs.currency)
     if release is None:
         failed = next(gate for gate in examinations[0].gates if gate.blocks)
         raise GateError(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RankedRun", "rank_runs"]
 
-_METRICS = ("wape", "mase", "rmsse", "pinball", "wrmsse", "wspl", "bias")
+_METRICS = ("wape", "mase", "rmsse", "pinball", "wrmsse", "wspl", "cost", "bias")
 
 
 @dataclass(frozen=True, slots=True)

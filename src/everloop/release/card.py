@@ -20,6 +20,9 @@ _NAMES = {
     "pinball": "pinball loss / sum of actuals",
     "wrmsse": "WRMSSE: root squared errors of sums of series / their squared steps, by worth",
     "wspl": "WSPL: quantile losses of sums of series / their steps, by worth",
+    "cost": "cost of orders by it: money for units left over and units missing / units sold",
+    "cost_in_all": "the same money in all windows together",
+    "in_stock": "share of orders that met all demand",
 }
 
 

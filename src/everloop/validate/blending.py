@@ -16,6 +16,7 @@ from everloop.models.forecaster import Forecast
 from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.examination import Examination, Reference
 from everloop.validate.hierarchy import Sums
+from everloop.validate.ordering import Ordering
 from everloop.validate.scores import score_backtest
 
 __all__ = ["blend", "blended"]
@@ -41,7 +42,13 @@ def blended(project: Project, panel: Panel, candidate: str, done: Sequence[Exami
         return None
     backtest = blend(found)
     settings = project.settings
-    scores = score_backtest(backtest, panel, slices=settings.validation.slices, sums=Sums.of(settings))
+    scores = score_backtest(
+        backtest,
+        panel,
+        slices=settings.validation.slices,
+        sums=Sums.of(settings),
+        ordering=Ordering.of(settings),
+    )
     return Reference(candidate, model.parameters(), backtest, scores)
 
 

@@ -20,6 +20,7 @@ from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters
 from everloop.validate.gates.result import GateResult, blocking, waived
 from everloop.validate.hierarchy import Sums
+from everloop.validate.ordering import Ordering
 from everloop.validate.ranking import TOTALS
 from everloop.validate.recording import record_examination
 from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
@@ -175,7 +176,13 @@ def backtest_candidate(
             name=candidate,
             progress=progress,
         )
-    scores = score_backtest(backtest, panel, slices=settings.validation.slices, sums=Sums.of(settings))
+    scores = score_backtest(
+        backtest,
+        panel,
+        slices=settings.validation.slices,
+        sums=Sums.of(settings),
+        ordering=Ordering.of(settings),
+    )
     return Reference(candidate, unfitted.parameters(), backtest, scores)
 
 

@@ -31,6 +31,7 @@ from everloop.models.groups import groups_of
 from everloop.validate.backtest import Backtest, BacktestPlan, Fold, run_backtest
 from everloop.validate.gates.pairing import Clusters, Estimate, saving
 from everloop.validate.hierarchy import Sums
+from everloop.validate.ordering import Ordering
 from everloop.validate.scores import score_backtest
 
 __all__ = ["Explanation", "GroupWorth", "explain"]
@@ -204,7 +205,7 @@ class _Compare:
 
     def value(self, backtest: Backtest) -> float | None:
         settings = self.project.settings
-        scores = score_backtest(backtest, self.panel, sums=Sums.of(settings))
+        scores = score_backtest(backtest, self.panel, sums=Sums.of(settings), ordering=Ordering.of(settings))
         measure = scores.overall.get(settings.validation.metric)
         return None if measure is None else measure.value
 

@@ -14,6 +14,7 @@ from everloop.data.panel import Panel
 from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.hierarchy import Sums
 from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
+from everloop.validate.ordering import COST, COST_IN_ALL, Ordering, score_orders
 from everloop.validate.ranking import TOTALS, total_groupings, wape_of_totals
 from everloop.validate.uncertainty import weighted_pinball
 
@@ -64,7 +65,14 @@ class Evaluation:
     skill: dict[str, float | None]
 
 
-def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = (), sums: Sums | None = None) -> Scores:
+def score_backtest(
+    backtest: Backtest,
+    panel: Panel,
+    *,
+    slices: Sequence[str] = (),
+    sums: Sums | None = None,
+    ordering: Ordering | None = None,
+) -> Scores:
     """All metrics of a backtest.
 
     Args:
@@ -72,10 +80,11 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
         panel: the data that it was made on, for the slices' values and the sums' history.
         slices: series or static columns.
         sums: the sums of series whose weighted errors (WRMSSE, and WSPL where there are intervals) are wanted too.
+        ordering: how orders are placed whose cost is wanted too.
 
     Raises:
         SettingsError: a slice is neither.
-        UsageError: a column of the sums is not there.
+        UsageError: a column of the sums or of the costs is not there.
     """
     folds = backtest.folds
     cells = metric_cells(
@@ -88,11 +97,21 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
     )
     fold_of_row = np.repeat(np.arange(len(folds)), [len(fold.positions) for fold in folds])
     series = np.concatenate([fold.positions for fold in folds])
+    orders = None if ordering is None else score_orders(ordering, backtest, panel)
+    by_step = tuple(
+        _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
+        for step in range(backtest.plan.horizon)
+    )
+    cells |= {} if orders is None else orders.cells()  # of a whole order, not of a step
     by_slice = {}
     for column in slices:
         codes, values = slice_values(panel, column)
         by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
     overall, by_fold = _grouped(cells, None, 1)[0], _grouped(cells, fold_of_row, len(folds))
+    if orders is not None:
+        overall[COST_IN_ALL] = orders.in_all()
+        for number, measures in enumerate(by_fold):
+            measures[COST_IN_ALL] = orders.in_all(fold_of_row == number)
     groupings = total_groupings(panel)
     for measures, fold in zip(by_fold, folds, strict=True):
         measures[TOTALS] = wape_of_totals(groupings, fold)
@@ -109,10 +128,7 @@ def score_backtest(backtest: Backtest, panel: Panel, *, slices: Sequence[str] = 
     return Scores(
         overall=overall,
         by_fold=tuple(by_fold),
-        by_step=tuple(
-            _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
-            for step in range(backtest.plan.horizon)
-        ),
+        by_step=by_step,
         by_slice=by_slice,
     )
 
@@ -167,7 +183,9 @@ def skill(measure: Measure | None, baseline: Measure | None) -> float | None:
 
 def evaluate(scores: Scores, baseline: Scores) -> Evaluation:
     """Set a candidate's scores beside the baseline's."""
-    names = [name for name in ("wape", TOTALS, "mase", "rmsse", "pinball", "wrmsse", "wspl") if name in scores.overall]
+    names = [
+        name for name in ("wape", TOTALS, "mase", "rmsse", "pinball", "wrmsse", "wspl", COST) if name in scores.overall
+    ]
     return Evaluation(
         scores, baseline, {name: skill(scores.overall[name], baseline.overall.get(name)) for name in names}
     )

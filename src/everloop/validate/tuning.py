@@ -23,6 +23,7 @@ from everloop.models.search import Choice, Range, Real, Whole, search_space_of
 from everloop.validate.backtest import BacktestPlan, cutoffs, run_backtest
 from everloop.validate.held_back import HeldBack, check_winner
 from everloop.validate.hierarchy import Sums
+from everloop.validate.ordering import Ordering
 from everloop.validate.scores import score_backtest
 
 if TYPE_CHECKING:
@@ -193,11 +194,15 @@ class WindowJudge:
             fit_context(project),
             name=candidate,
         )
-        measure = score_backtest(backtest, past, sums=Sums.of(project.settings)).overall.get(metric)
+        settings = project.settings
+        scores = score_backtest(backtest, past, sums=Sums.of(settings), ordering=Ordering.of(settings))
+        measure = scores.overall.get(metric)
         if measure is None or measure.value is None:
             reason = "no such metric" if measure is None else measure.reason
             raise ModelError(
-                "tune_metric", f"{metric} of window {window + 1} cannot be told: {reason}", hint="see validate.metric"
+                "tune_metric",
+                f"{metric} of window {window + 1} cannot be told: {reason}",
+                hint="tune by a metric that one window tells: --set validate.metric=pinball",
             )
         return measure.value
 

@@ -100,8 +100,8 @@ class ValidateSettings(Section):
     mode: Literal["refit", "update"] = key(
         "refit", help="At each cutoff: fit anew, or fit at the first cutoff and update with the rows that came since."
     )
-    metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse", "wspl"] = key(
-        "wape", help="The metric that ranks candidates; 'wrmsse' and 'wspl' need `validate.sums`."
+    metric: Literal["wape", "mase", "rmsse", "pinball", "wrmsse", "wspl", "cost"] = key(
+        "wape", help="The metric that ranks candidates; 'wrmsse' and 'wspl' need `validate.sums`, 'cost' `[costs]`."
     )
     tie: float = key(
         0.02,
