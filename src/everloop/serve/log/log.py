@@ -37,8 +37,11 @@ _log = logging.getLogger(__name__)
 
 _MOST_PER_COMMIT = 500
 _CLOSE_SECONDS = 10.0
-_BUSY_SECONDS = 0.002
-"""For how long the event loop tries again itself: many times what another worker's commit takes."""
+_BUSY_SECONDS = 0.0005
+"""For how long the event loop tries again itself: about what another worker's largest commits take.
+
+Who holds the database for longer is making a checkpoint, or waits for a core that these tries would take from it.
+"""
 
 Done = Callable[[EverloopError | None], None]
 
