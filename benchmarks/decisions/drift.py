@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
+from decisions.drift_families import draw_family
 from decisions.drift_generators import COLUMNS, HISTORY, SHAPES, Job, draw_job, forecast_bias
 from decisions.drift_oracle import Oracle
 from decisions.drift_peers import peer_years
@@ -40,6 +41,7 @@ STREAMS = 2 * COLUMNS
 START = 120
 """The watched day on which a change comes."""
 NEVER = 9_999
+FAMILY = "broadly drawn"
 ORACLE = "a detector that knows all but the day"
 
 
@@ -53,11 +55,16 @@ class Learnt:
     reference: Reference
 
     @classmethod
-    def of(cls, job: Job) -> Learnt:
+    def of(cls, days: NDArray[np.int64], streams: Floats) -> Learnt:
         """Learn from a job's first two years."""
-        past = job.streams[:HISTORY]
-        reference = learn(job.days[:HISTORY], past, ["value"] * past.shape[1])
-        return cls(job.days[HISTORY:], job.streams[HISTORY:], past, reference)
+        past = streams[:HISTORY]
+        reference = learn(days[:HISTORY], past, ["value"] * past.shape[1])
+        return cls(days[HISTORY:], streams[HISTORY:], past, reference)
+
+    @classmethod
+    def of_job(cls, job: Job) -> Learnt:
+        """Learn from the streams of a table."""
+        return cls.of(job.days, job.streams)
 
     def over(self, values: Floats, rate: float = ALPHA) -> tuple[NDArray[np.bool_], Watched]:
         """At which days each stream's evidence is an alarm, shape ``(q, m)``."""
@@ -72,12 +79,12 @@ def measure(*, quick: bool) -> tuple[Rows, Rows]:
     runs = 12 if quick else 400
     rows: Rows = []
     claims: Rows = []
-    for shape in SHAPES:
+    for shape in (*SHAPES, FAMILY):
         found = _quiet_years(shape, runs)
         rows += found
         claims.append(
             at_most(
-                f"drift-quiet-{shape}",
+                f"drift-quiet-{shape.replace(' ', '-')}",
                 f"years without drift with an alarm, {COLUMNS} {shape} columns, share of job-years",
                 round(found[0]["rate"] * runs),
                 runs,
@@ -98,7 +105,7 @@ def _quiet_years(shape: str, runs: int) -> Rows:
     ours = cusum = days = 0
     limit = _cusum_limit(ALPHA)
     for number in range(runs):
-        learnt = Learnt.of(draw_job(shape, number))
+        learnt = Learnt.of(*draw_family(number)) if shape == FAMILY else Learnt.of_job(draw_job(shape, number))
         over, watched = learnt.over(learnt.watched)
         ours += bool(over.any())
         days += int(over.any(axis=1).sum())
@@ -117,7 +124,7 @@ def _changes(runs: int) -> tuple[Rows, Rows]:
     limit = _cusum_limit(ALPHA)
     for number in range(runs):
         job = draw_job("retail", 10_000 + number)
-        learnt = Learnt.of(job)
+        learnt = Learnt.of_job(job)
         for place in range(0, COLUMNS, 4):
             own = float(np.median(job.rows[:HISTORY, place].std(axis=0)))
             oracle = Oracle(job.days, job.streams[:, place], HISTORY)
@@ -162,7 +169,7 @@ def _names(runs: int) -> tuple[Rows, Rows]:
     wrong = named = 0
     shares: list[float] = []
     for number in range(runs):
-        learnt = Learnt.of(draw_job("retail", 20_000 + number))
+        learnt = Learnt.of_job(draw_job("retail", 20_000 + number))
         values = learnt.watched[: START + 56].copy()
         values[START:, :3] += learnt.history[:, :3].std(axis=0)
         found = judge(learnt.reference, learnt.days[: len(values)], values, false_alarms_per_year=ALPHA)

@@ -57,6 +57,17 @@ def test_a_path_passes_its_boundary_no_more_often_than_is_spent(correlation: flo
     assert passed > 0.5 * ALPHA * n  # nor does it waste much of what it may spend
 
 
+def test_many_looks_at_few_draws_waste_little_of_the_error() -> None:
+    rng = np.random.default_rng(5)
+    n, draws, looks = 600, 199, 300
+    # the paths of units whose days are alike: what is largest at one look is so at the next
+    paths = rng.standard_normal((n, draws + 1, 1)) + rng.normal(0, 0.05, (n, draws + 1, looks))
+    spent = spending(looks, alpha=ALPHA, horizon=looks)
+    passed = sum(bool((block[0] > boundary(block[1:], spent)).any()) for block in paths)
+    assert not is_refuted(passed, n)
+    assert passed > 0.5 * ALPHA * n
+
+
 @pytest.mark.parametrize("kind", ["plain", "before", "ratio", "ratio before", "binary"])
 @pytest.mark.parametrize(("units", "share"), [(60, 0.5), (120, 0.1)])
 def test_a_model_against_itself_wins_no_more_often_than_alpha(kind: str, units: int, share: float) -> None:

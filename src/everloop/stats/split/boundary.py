@@ -19,9 +19,10 @@ __all__ = ["boundary", "spending"]
 
 Floats = NDArray[np.float64]
 
-_HELD_BACK = 0.1
-"""The share of the error that is not spent: critical values are exact for arms that are alike in all respects, and the
-rest rests on large samples."""
+_HELD_BACK = 0.25
+"""The share of the error that is not spent. Critical values are exact only for arms that are alike in all respects, and
+up to the chance of the draws; with a tenth held back, 5.1 to 5.7 % of a thousand simulated splits promoted in three
+cases of nine."""
 
 
 def spending(days: int, *, alpha: float, horizon: int, first: int = 1, before: int = 0) -> Floats:
@@ -63,7 +64,7 @@ def boundary(draws: Floats, spent: Floats) -> Floats:
 
     >>> rng = np.random.default_rng(1)
     >>> np.round(boundary(rng.standard_normal((100_000, 2)), np.array([0.025, 0.05])), 2)
-    array([2.02, 1.98])
+    array([2.09, 2.06])
     """
     n, days = draws.shape
     alive = np.arange(n)
