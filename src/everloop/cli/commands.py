@@ -41,6 +41,7 @@ COMMANDS = (
     Command("Release", "rollback", "Put the previous champion back in charge."),
     Command("Serve", "serve", "Start the server."),
     Command("Serve", "forecast", "Forecast every series into a file or table."),
+    Command("Serve", "order", "How much to order of every series, by stock and the costs of too much and too little."),
     Command("Serve", "predict", "Ask for one forecast."),
     Command("Serve", "outcomes", "Tell what really happened."),
     Command("Serve", "measurements", "Tell what was measured of units: what a split may be judged by."),

@@ -79,7 +79,7 @@ def command(
         )
     with opened(project, set_) as (found, store):
         clock = SystemClock()
-        _bring_up_to_date(found, store, clock)
+        bring_up_to_date(found, store, clock)
         query = ForecastQuery(horizon=horizon, levels=None if level is None else tuple(level))
         batch = make_batch(found, store, clock, query)
     rows = total_rows(found, batch, by) if by else BatchRows.of(found, batch)
@@ -103,7 +103,7 @@ def command(
     say(f"{rows.height} rows{where}; prediction {batch.prediction_id} by release {batch.release[:12]}")
 
 
-def _bring_up_to_date(project: Project, store: Store, clock: SystemClock) -> None:
+def bring_up_to_date(project: Project, store: Store, clock: SystemClock) -> None:
     """Let the champion know the newest data, as a step of the loop would."""
     dataset = head(project.table)
     if dataset is None:
