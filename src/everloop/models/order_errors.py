@@ -89,16 +89,12 @@ class SumErrors:
         scores = self.pools.scores
         pool = np.searchsorted(self.pools.size_ends, np.abs(mean))
         scale = np.maximum(spread, self.pools.floor) * self._factors(ratio)
-        place = np.full(len(mean), -1, dtype=np.int64)
-        counts = scores.counts.tolist()
-        pairs, of = np.unique(np.stack([pool.astype(np.float64), ratio]), axis=1, return_inverse=True)
-        for number, (own, q) in enumerate(pairs.T.tolist()):
-            rank = upper_rank(counts[int(own)], q) if np.isfinite(q) else 0
-            if 1 <= rank <= counts[int(own)]:
-                place[of.ravel() == number] = int(scores.offsets[int(own)]) + rank - 1
-        is_known = place >= 0
+        counts = scores.counts[pool]
+        pairs = zip(counts.tolist(), ratio.tolist(), strict=True)
+        rank = np.array([upper_rank(count, q) if q > 0 else 0 for count, q in pairs], dtype=np.int64)
+        is_known = (rank >= 1) & (rank <= counts)
         score = np.full(len(mean), np.nan)
-        score[is_known] = scores.scores[place[is_known]]
+        score[is_known] = scores.scores[(scores.offsets[pool] + rank - 1)[is_known]]
         level = np.maximum(mean + score * scale, 0.0)
         return level, Demand(mean, scale, pool, scores.scores, scores.offsets)
 

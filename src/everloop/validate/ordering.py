@@ -32,6 +32,7 @@ COST, COST_IN_ALL, IN_STOCK = "cost", "cost_in_all", "in_stock"
 LOOK_BACK = 224
 """How many periods before a cutoff tell the size of a series and its last price."""
 _LEAST_WINDOWS = 2
+_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +176,15 @@ def past_sums(ordering: Ordering, windows: PastWindows, panel: Panel) -> PastSum
 
 def spread_at(panel: Panel, cutoff: int, mean: Floats, periods: int) -> Floats:
     """The unit of the errors of sums over some periods after a cutoff, as known then, shape ``(n_series,)``."""
-    block = _until(panel, panel.y, cutoff, LOOK_BACK)
-    count = np.isfinite(block).sum(axis=1)
-    usual = np.divide(np.nansum(block, axis=1), count, out=np.zeros(len(count)), where=count > 0)
-    squares = np.nansum((block - usual[:, None]) ** 2, axis=1)
-    deviation = np.sqrt(np.divide(squares, count, out=np.full(len(count), np.nan), where=count > 1))
-    return spread_of_sums(mean, np.abs(usual), deviation, periods)
+    usual, deviation = np.zeros(panel.n_series), np.full(panel.n_series, np.nan)
+    for rows in _parts(panel.n_series):
+        block = _until(panel, panel.y, cutoff, rows)
+        count = np.isfinite(block).sum(axis=1)
+        own = np.divide(np.nansum(block, axis=1), count, out=np.zeros(len(count)), where=count > 0)
+        squares = np.nansum((block - own[:, None]) ** 2, axis=1)
+        deviation[rows] = np.sqrt(np.divide(squares, count, out=np.full(len(count), np.nan), where=count > 1))
+        usual[rows] = np.abs(own)
+    return spread_of_sums(mean, usual, deviation, periods)
 
 
 def _apart(ordering: Ordering, cutoffs: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
@@ -202,9 +206,10 @@ def _unit_cost(cost: UnitCost, panel: Panel, cutoff: int, path: str) -> Floats:
     moving = {name: each for name, each in (panel.known | panel.observed).items() if name not in panel.categories}
     fixed = {name: each for name, each in panel.static.items() if name not in panel.categories}
     if cost.column in moving:
-        block = _until(panel, moving[cost.column], cutoff, LOOK_BACK)[:, ::-1]
-        newest = np.isfinite(block).argmax(axis=1)
-        price = block[np.arange(panel.n_series), newest]
+        price = np.full(panel.n_series, np.nan)
+        for rows in _parts(panel.n_series):
+            block = _until(panel, moving[cost.column], cutoff, rows)[:, ::-1]
+            price[rows] = block[np.arange(len(block)), np.isfinite(block).argmax(axis=1)]
     elif cost.column in fixed:
         price = fixed[cost.column].astype(np.float64)
     else:
@@ -217,11 +222,16 @@ def _unit_cost(cost: UnitCost, panel: Panel, cutoff: int, path: str) -> Floats:
     return np.asarray(cost.factor * np.where(price > 0, price, np.nan))
 
 
-def _until(panel: Panel, values: NDArray[np.floating], cutoff: int, periods: int) -> Floats:
-    """The last periods up to a cutoff, shape ``(n_series, periods)``; NaN before a series begins."""
-    ends = panel.offsets[1:] - (panel.cutoff - cutoff)
-    place = ends[:, None] + np.arange(-periods, 0)
-    is_there = place >= panel.offsets[:-1][:, None]
+def _parts(count: int) -> list[slice]:
+    """All series, some at a time, so that no block of all of them is made."""
+    return [slice(first, first + _AT_ONCE) for first in range(0, count, _AT_ONCE)]
+
+
+def _until(panel: Panel, values: NDArray[np.floating], cutoff: int, rows: slice) -> Floats:
+    """The periods of some series that are looked back at from a cutoff; NaN before a series begins."""
+    ends = panel.offsets[1:][rows] - (panel.cutoff - cutoff)
+    place = ends[:, None] + np.arange(-LOOK_BACK, 0)
+    is_there = place >= panel.offsets[:-1][rows][:, None]
     block = np.full(place.shape, np.nan)
     block[is_there] = values[place[is_there]]
     return block
