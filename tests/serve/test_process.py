@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -314,3 +315,22 @@ def test_serving_leaves_no_announcement_of_a_dead_server(world) -> None:  # type
     with pytest.raises(UnavailableError) as caught:
         read_address(world.project)
     assert caught.value.hint == "start one: everloop serve"
+
+
+def test_workers_share_the_connections_of_a_pool(world, serving: Callable[..., object], until) -> None:  # type: ignore[no-untyped-def]
+    world.champion()
+    with serving(world, "--workers", "2") as running:  # type: ignore[attr-defined]
+        (file,) = (world.project.home / "metrics").glob("*/connections")
+
+        def held() -> list[int]:
+            return sorted(struct.unpack("2q", file.read_bytes()))
+
+        until(lambda: held() == [0, 0])
+        clients = [running.client() for _ in range(6)]
+        try:
+            assert [client.get("/v2/health/live").status_code for client in clients] == [200] * 6
+            assert held() == [3, 3]
+        finally:
+            for client in clients:
+                client.close()
+        until(lambda: held() == [0, 0])

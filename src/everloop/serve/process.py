@@ -1,14 +1,13 @@
 """The server's processes: one that answers, or several under a supervisor that replaces the dead.
 
 All workers accept from one listening socket that the first process opened, so the port is known before any of them
-is ready, and stays open while one is replaced.
+is ready, and stays open while one is replaced. They take connections in turn, see ``http/acceptor.py``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import logging
 import multiprocessing
 import os
@@ -18,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
@@ -35,8 +34,10 @@ from everloop.serve.address import Address, forget_address, is_alive, write_addr
 from everloop.serve.app import build_app
 from everloop.serve.doors.redaction import install_redaction
 from everloop.serve.doors.rules import Exposure
-from everloop.serve.doors.tls import Certificate, open_certificate
+from everloop.serve.doors.tls import open_certificate
+from everloop.serve.http.acceptor import Standing
 from everloop.serve.http.connection import Connection, Connections
+from everloop.serve.http.server import Server
 from everloop.serve.metrics import FAMILIES, Metrics
 from everloop.serve.service import exposure_of
 from everloop.serve.tally import forget_gauges
@@ -48,8 +49,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _RESTART_SECONDS = 1.0
-_GARBAGE_THRESHOLD = 10_000
-_TICKS_BETWEEN_RENEWALS = 50  # ticks of a tenth of a second
+_STANDING = "connections"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -95,7 +95,7 @@ def serve(
         if count == 1:
             _answer(Post(project, clock, listener, exposure), ready)
         else:
-            post = Post(project, clock, listener, exposure, metrics=_metrics_folder(project))
+            post = Post(project, clock, listener, exposure, metrics=_metrics_folder(project), workers=count)
             _Supervisor(post, count).run(ready)
     finally:
         forget_address(project)
@@ -112,6 +112,8 @@ class Post:
         listener: the socket that all workers accept from.
         exposure: who may come without a key.
         metrics: where all workers keep their numbers; ``None`` for one worker.
+        workers: how many workers there are.
+        number: this worker's, from 0.
     """
 
     project: Project
@@ -119,6 +121,14 @@ class Post:
     listener: socket.socket
     exposure: Exposure
     metrics: Path | None = None
+    workers: int = 1
+    number: int = 0
+
+    def standing(self) -> Standing | None:
+        """How many connections the workers have; ``None`` for one worker."""
+        if self.metrics is None:
+            return None
+        return Standing(self.metrics / _STANDING, workers=self.workers, own=self.number)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -148,29 +158,6 @@ def _address(listener: socket.socket, workers: int, clock: Clock, *, is_secure: 
     return Address(f"{scheme}://{netloc}:{port}", host, port, os.getpid(), workers, clock.now().isoformat())
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn's server that tells when it is ready, and takes a renewed certificate."""
-
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], certificate: Certificate | None) -> None:
-        super().__init__(config)
-        self._ready = ready
-        self._certificate = certificate
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        # what was loaded stays: looking through all of it for garbage now and then would hold answers up for long
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GARBAGE_THRESHOLD)
-        if not self.should_exit:
-            self._ready()
-
-    async def on_tick(self, counter: int) -> bool:
-        if self._certificate is not None and counter % _TICKS_BETWEEN_RENEWALS == 0:
-            self._certificate.renew()
-        return await super().on_tick(counter)
-
-
 def _answer(post: Post, ready: Callable[[], None]) -> None:
     """Answer requests in this process until a signal comes."""
     project = post.project
@@ -178,9 +165,11 @@ def _answer(post: Post, ready: Callable[[], None]) -> None:
     try:
         certificate = open_certificate(project.settings, project.root)
         app = build_app(project, store, post.clock, metrics=Metrics(post.metrics), exposure=post.exposure)
+        standing = post.standing()
+        group = Connections() if standing is None else Connections(standing.tell)
         config = uvicorn.Config(
             app,
-            http=cast("Any", functools.partial(Connection, gate=app.state.gate, group=Connections())),
+            http=cast("Any", functools.partial(Connection, gate=app.state.gate, group=group)),
             loop="uvloop",
             lifespan="on",
             log_config=None,
@@ -190,7 +179,7 @@ def _answer(post: Post, ready: Callable[[], None]) -> None:
             ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
             timeout_graceful_shutdown=max(1, round(project.settings.serve.timeout_seconds)),
         )
-        server = _Server(config, ready, certificate)
+        server = Server(config, ready, certificate, group=group, standing=standing)
         with _calm_signals():
             server.run(sockets=[post.listener])
     finally:
@@ -247,6 +236,8 @@ class _Supervisor:
         self._is_ready: set[SpawnProcess] = set()
         self._stop = False
         self._metrics = cast("Path", post.metrics)
+        self._standing = Standing.make(self._metrics / _STANDING, workers=count)
+        self._numbers: dict[SpawnProcess, int] = {}
 
     def run(self, ready: Callable[[], None]) -> None:
         """Start the workers, replace those that die, and end them all when told to."""
@@ -257,8 +248,8 @@ class _Supervisor:
         try:
             # the schema is brought up to date once, before several workers would
             open_store(self._post.project.store_url).close()
-            for _ in range(self._count):
-                self._start()
+            for number in range(self._count):
+                self._start(number)
             self._watch(wake_read, ready)
             self._end()
         finally:
@@ -274,14 +265,15 @@ class _Supervisor:
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop = True
 
-    def _start(self) -> None:
+    def _start(self, number: int) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         worker = self._context.Process(
             target=_work,
-            args=(self._post, sender),
+            args=(replace(self._post, number=number), sender),
             name="everloop-worker",
         )
         worker.start()
+        self._numbers[worker] = number
         sender.close()
         self._workers[worker] = receiver
 
@@ -310,9 +302,11 @@ class _Supervisor:
         self._workers.pop(worker).close()
         self._is_ready.discard(worker)
         forget_gauges(self._metrics, str(worker.pid), FAMILIES)
+        number = self._numbers.pop(worker)
+        self._standing.forget(number)
         if not was_ready:
             time.sleep(_RESTART_SECONDS)  # one that cannot even start is not tried in a tight loop
-        self._start()
+        self._start(number)
 
     def _end(self) -> None:
         for worker in self._workers:

@@ -66,19 +66,30 @@ class Gate(Protocol):
 
 
 class Connections:
-    """All connections of a process: how much they hold, and the sweep that ends the slow ones."""
+    """All connections of a process: how much they hold, and the sweep that ends the slow ones.
 
-    def __init__(self) -> None:
+    Args:
+        tell: told how many there are when that changes.
+    """
+
+    def __init__(self, tell: Callable[[int], None] = lambda count: None) -> None:
         self.open: set[Connection] = set()
+        self._tell = tell
         self.buffered = 0
         self._is_sweeping = False
 
     def add(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Take a connection in."""
         self.open.add(connection)
+        self._tell(len(self.open))
         if not self._is_sweeping:
             self._is_sweeping = True
             loop.call_later(_SWEEP_SECONDS, self._sweep, loop)
+
+    def remove(self, connection: Connection) -> None:
+        """A connection has ended, if it was ever taken in."""
+        self.open.discard(connection)
+        self._tell(len(self.open))
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
@@ -157,7 +168,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
         self.is_closed = True
-        self._group.open.discard(self)
+        self._group.remove(self)
         self._group.buffered -= self._buffered
         self._buffered = 0
         self._server_state.connections.discard(self)
