@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from everloop.core.digest import digest_tree
 from everloop.core.errors import ModelError
 from everloop.core.frequency import Frequency
 from everloop.data.panel import Future, Panel
+from everloop.models import boosting
 from everloop.models.asking import ask
 from everloop.models.examples import example_panels
 from everloop.models.forecaster import FitContext, ForecastRequest
@@ -211,6 +213,22 @@ def test_sets_of_trees_of_several_histories_forecast_their_mean(panel: Panel, tm
     assert whole.learned()["sets_of_trees"] == 1
     with pytest.raises(ModelError, match="no years"):
         LightGBMForecaster(histories=[]).fit(panel, FitContext(HORIZON))
+
+
+def test_what_is_saved_does_not_depend_on_the_number_of_cores(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boosting, "_ROWS_PER_THREAD", 1_000)  # so that a set has threads of its own
+    saved = []
+    for cores in (1, 2, 4):
+        options = {"trees": 10, "max_rows": 5_000, "histories": [0.2, 0.6]}
+        fitted = LightGBMForecaster(**options).fit(panel, FitContext(HORIZON, threads=cores))
+        folder = tmp_path / str(cores)
+        folder.mkdir()
+        fitted.save(folder)
+        saved.append(digest_tree(folder))
+    assert saved[0] == saved[1] == saved[2]
+    assert "booster-2.txt" in saved[0]
 
 
 def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model: LightGBMForecaster) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,15 @@ from everloop.models.feature_spec import FeatureSpec
 from everloop.models.features import Features
 from everloop.models.sampling import TrainingRows
 
-__all__ = ["TreeOptions", "predict", "train_boosters"]
+__all__ = ["Grow", "TreeOptions", "plan_boosters", "predict", "threads_for"]
+
+Grow = Callable[[], Booster | None]
 
 _HELD_OUT_ROWS = 250_000
 _FEW_ROWS = 50
 _ROWS_PER_THREAD = 100_000
+_THREADS_TOLD = re.compile(r"^\[num_threads: \d+\]$", re.MULTILINE)
+"""How many threads a machine had is no part of a model."""
 _HIGHEST_SCORE = 30.0
 """exp(30) is above any demand; the bound keeps an odd what-if from becoming infinite."""
 
@@ -55,21 +61,26 @@ class TreeOptions:
             "seed": self.seed,
             "deterministic": True,
             "force_row_wise": True,
-            # threads that wait for each other on little work, on busy cores, cost more than they bring
-            "num_threads": max(1, min(self.threads, rows // _ROWS_PER_THREAD)),
+            "num_threads": self.threads,
             "verbosity": -1,
         }
 
 
-def train_boosters(
+def threads_for(rows: int, cores: int) -> int:
+    """How many threads to grow trees with; more would wait for each other on little work."""
+    return max(1, min(cores, rows // _ROWS_PER_THREAD))
+
+
+def plan_boosters(
     rows: TrainingRows, spec: FeatureSpec, options: TreeOptions, *, part_of: NDArray[np.int64], parts: int
-) -> tuple[Booster, tuple[Booster | None, ...]]:
-    """A booster of all rows, and one without each part of them (``None`` where too few are left).
+) -> tuple[Grow, ...]:
+    """What grows a booster of all rows, and one without each part of them (``None`` where too few are left).
 
     Those without a part learn from at most a quarter of a million rows, since they only serve to measure errors.
+    They may be grown side by side, by threads; LightGBM must be told the same number of threads in all of them.
 
     Args:
-        rows: what to learn from.
+        rows: what to learn from; not needed any more afterwards.
         spec: its features.
         options: how.
         part_of: the part of each row, shape ``(rows,)``; -1 for none.
@@ -90,15 +101,24 @@ def train_boosters(
     ).construct()
 
     def grow(part: Any, count: int) -> Booster:
-        return Booster(lightgbm.train(options.to_lightgbm(count), part, options.trees).model_to_string())
+        text = lightgbm.train(options.to_lightgbm(count), part, options.trees).model_to_string()
+        return Booster(_THREADS_TOLD.sub("[num_threads: 1]", text))
 
-    without: list[Booster | None] = []
+    plans: list[Grow] = [partial(grow, data, len(rows.target))]
     for part in range(parts):
         others = np.flatnonzero(part_of != part)
         others = others[:: max(1, -(-len(others) // _HELD_OUT_ROWS))]
         is_learnable = len(others) > 0 and (not is_log or bool((rows.target[others] > 0).any()))
-        without.append(grow(data.subset(others.tolist()), len(others)) if is_learnable else None)
-    return grow(data, len(rows.target)), tuple(without)
+        if not is_learnable:
+            plans.append(_nothing)
+            continue
+        subset = data.subset(others.tolist(), params=options.to_lightgbm(len(others)))
+        plans.append(partial(grow, subset.construct(), len(others)))
+    return tuple(plans)
+
+
+def _nothing() -> None:
+    return None
 
 
 def predict(

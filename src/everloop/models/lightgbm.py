@@ -20,15 +20,14 @@ from everloop.core.errors import ModelError, nearest
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.blocks import Block
-from everloop.models.boosting import TreeOptions, train_boosters
+from everloop.models.boosting import TreeOptions
 from everloop.models.closing import closed_steps
 from everloop.models.explaining import Predictor
 from everloop.models.feature_spec import FeatureSpec
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
-from everloop.models.groups import leave_out
-from everloop.models.held_back import HeldBack
+from everloop.models.growing import Lessons
 from everloop.models.intervals import ErrorPools, no_errors
-from everloop.models.sampling import Scales, TrainingRows, blocks, sample_rows
+from everloop.models.sampling import Scales, blocks
 from everloop.models.search import Choice, Range, Real, Whole
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 from everloop.models.trees import Trees
@@ -120,34 +119,19 @@ class LightGBMForecaster:
         objective = _chosen(self.objective, panel)
         spec = FeatureSpec.of(panel, self._stride(panel, context.horizon), neighbours=self.neighbours)
         scales = Scales.of(spec, panel)
-        held: HeldBack | None = None
-        boosters: list[Predictor] = []
-        without: list[Predictor | None] = []
-        n_rows = 0
-        for number, least in enumerate(self._reaches(panel, context.horizon)):
-            seed = derive_seed(context.seed, "lightgbm", str(number))
-            rows = sample_rows(spec, panel, scales, least=least, max_rows=self.max_rows, seed=seed)
-            if not len(rows.target):
-                raise ModelError("fit_empty", "the panel holds no target to learn from", hint="check the source")
-            leave_out(rows.matrix, spec.names, self.without)
-            options = self._options(objective, seed, context.threads)
-            # one set of trees tells well enough how all of them err
-            is_first = held is None
-            held = self._held_back(panel, rows, context.horizon) if held is None else held
-            parts, part_of = (held.parts, held.part_of(rows.index)) if is_first else (0, np.empty(0, dtype=np.int64))
-            booster, without_part = train_boosters(rows, spec, options, part_of=part_of, parts=parts)
-            boosters.append(booster)
-            without += without_part
-            n_rows += len(rows.target)
+        options = self._options(objective, context.seed)
+        year = round(_YEAR_US / panel.frequency.step_us)
+        lessons = Lessons(
+            panel, spec, scales, options, self.max_rows, self.without, context.horizon, year, self.windows
+        )
+        grown = lessons.grow(self._reaches(panel, context.horizon), cores=context.threads)
         lowest = -np.inf if _has_negative(panel) else 0.0
         seed = derive_seed(context.seed, "lightgbm")
         none = ErrorPools.collect(no_errors(), horizon=1, lowest=lowest)
         judged = Trees(spec, context.horizon, scales, objective, 0, (), none)
-        past = no_errors()
-        if held is not None:
-            past = judged.errors_held_back(panel, held, without, threads=context.threads)
+        past = judged.errors_held_back(panel, grown.held, grown.without, threads=context.threads)
         errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
-        self.learned_ = Trees(spec, context.horizon, scales, objective, n_rows, tuple(boosters), errors)
+        self.learned_ = Trees(spec, context.horizon, scales, objective, grown.rows, grown.boosters, errors)
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -257,7 +241,7 @@ class LightGBMForecaster:
         chosen = season if season > 1 and not panel.observed else horizon
         return min(self.stride or chosen, horizon)
 
-    def _options(self, objective: str, seed: int, threads: int) -> TreeOptions:
+    def _options(self, objective: str, seed: int) -> TreeOptions:
         return TreeOptions(
             self.trees,
             self.learning_rate,
@@ -266,18 +250,7 @@ class LightGBMForecaster:
             objective,
             self.variance_power,
             seed,
-            threads,
-        )
-
-    def _held_back(self, panel: Panel, rows: TrainingRows, horizon: int) -> HeldBack:
-        """The windows that the intervals are measured on."""
-        return HeldBack.choose(
-            cutoff=panel.cutoff,
-            first=int(rows.index.min()),
-            horizon=horizon,
-            season=panel.frequency.season,
-            year=round(_YEAR_US / panel.frequency.step_us),
-            windows=self.windows,
+            threads=1,
         )
 
 
