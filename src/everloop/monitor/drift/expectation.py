@@ -36,7 +36,7 @@ from everloop.store.engine import Store
 
 __all__ = ["Expectation", "Material", "expectation_of", "reference_end"]
 
-_FORMAT = 3
+_FORMAT = 4
 _Kept = tuple[int, int, bool, Plan, tuple[StreamKey, ...], bytes]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -41,7 +41,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFERENCE = {1: 56, 7: 26}
 _INPUT = "input."
 _KEPT = "\0kept"
-_FORMAT = 3
+_FORMAT = 4
 
 
 def look_for_row_drift(

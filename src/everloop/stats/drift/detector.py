@@ -18,7 +18,7 @@ __all__ = ["Paths", "detect", "named"]
 
 Floats = NDArray[np.float64]
 
-SIZES = (0.2, 0.4, 0.7, 1.1, 1.7, 2.6)
+SIZES = (0.4, 0.9, 1.9)
 """The sizes of a change that are mixed, in deviations of the score, on either side."""
 _OVER = 2.0
 _STEP_SCALE = 1.5

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-__all__ = ["LONGEST_LAG", "autoregression", "innovations", "slow_level", "step_responses"]
+__all__ = ["LONGEST_LAG", "autoregression", "innovations", "level_share", "slow_level", "step_responses"]
 
 Floats = NDArray[np.float64]
 
@@ -44,6 +46,35 @@ def slow_level(left: Floats, before: Floats, period_days: int) -> Floats:
     level = sums / (weights + _PRIOR_DAYS / period_days)
     delay = -(-_DELAY_DAYS // period_days)
     return np.concatenate([np.zeros((delay, left.shape[1])), level])[len(before) : len(whole)]
+
+
+def level_share(left: Floats, level: Floats, alike: NDArray[np.bool_], period_days: int) -> Floats:
+    """How much of the slow level came true on average, between 0 and 1, shape ``(m,)``.
+
+    The regression coefficient of what the season left on the level, over all streams that are alike, each in units of
+    its own deviation, and a standard error more, so that a level is held for none only where many streams say so (the
+    error is robust to dependence within a stream: Liang and Zeger 1986). Streams that do not wander have a level of
+    noise alone; to follow it would spoil what is expected and would make a change the new usual. Where nothing is known
+    it is 1, and 0 for streams that are not alike.
+
+    Args:
+        left: what the season left, shape ``(p, m)``, NaN where unknown.
+        level: of the same periods, from :func:`slow_level`.
+        alike: the streams whose level may wander, shape ``(m,)``.
+        period_days: how many days a period has.
+    """
+    known = np.isfinite(left[:, alike])
+    # before, the level rests on few periods and is hardly there
+    known[: round(_HALF_LIFE_DAYS / period_days)] = False
+    seen, told = (np.where(known, each[:, alike], 0.0) for each in (left, level))
+    power = np.maximum((seen**2).sum(axis=0), np.finfo(np.float64).tiny)
+    cross, square = (seen * told).sum(axis=0) / power, (told**2).sum(axis=0) / power
+    total = float(square.sum())
+    share = 1.0
+    if total > 0:
+        mean = float(cross.sum()) / total
+        share = mean + math.sqrt(float(((cross - mean * square) ** 2).sum())) / total
+    return np.where(alike, min(max(share, 0.0), 1.0), 0.0)
 
 
 def autoregression(left: Floats, period_days: int) -> Floats:

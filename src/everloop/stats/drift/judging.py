@@ -158,12 +158,12 @@ def watch(
     if extra is not None:
         # nobody knows what such a day does to a stream that never had a value on one, and the next build on none of it
         left[(extra != 0).astype(np.float64) @ (~reference.answered).astype(np.float64) > 0] = np.nan
-    level = np.where(reference.is_pinned, 0.0, slow_level(left, reference.tail, reference.period_days))
+    level = reference.follows * slow_level(left, reference.tail, reference.period_days)
     counts = np.isfinite(left) & ~reference.too_little
     if since is not None:
         level, counts = _renewed(reference, left, level, counts, all_days > since)
     earlier = slow_level(reference.tail, reference.tail[:0], reference.period_days)
-    before = reference.tail - np.where(reference.is_pinned, 0.0, earlier)
+    before = reference.tail - reference.follows * earlier
     errors = innovations(left - level, reference.lags, reference.period_days, before[-LONGEST_LAG:])
     return Watched(all_days, seen, seen - errors, season + level, level, errors, counts)
 
@@ -177,8 +177,7 @@ def _renewed(
     fresh = left[place : place + learning]
     known = np.isfinite(fresh).sum(axis=0)
     offset = np.nansum(fresh, axis=0) / np.maximum(known, 1)
-    # what is promised may not wander, before or after
-    later = np.where(reference.is_pinned, 0.0, slow_level(left[place:] - offset, left[:0], reference.period_days))
+    later = reference.follows * slow_level(left[place:] - offset, left[:0], reference.period_days)
     renewed = np.concatenate([level[:place], later + offset])
     counts = counts.copy()
     counts[: place + learning] = False

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.stats.drift.dynamics import autoregression, innovations, slow_level
+from everloop.stats.drift.dynamics import autoregression, innovations, level_share, slow_level
 from everloop.stats.drift.season import WEEKDAY, YEAR, blocks, day_of_year, fit, grid, recurring, season_columns
 from everloop.stats.drift.usual import Usual
 
@@ -50,6 +50,7 @@ class Reference:
             with a shorter past of its own has less.
         known: how many periods each stream was known for, shape ``(m,)``.
         coefficients: of the season, shape ``(k, m)``.
+        follows: the share of the slow level that is expected, 0 for streams that may not wander, shape ``(m,)``.
         lags: the autoregression's coefficients at its lags, shape ``(3, m)``.
         usual: what errors are usual.
         recurring: what came back at the same time of each year beside the season, by day of the year, shape
@@ -64,6 +65,7 @@ class Reference:
     season: str
     known: NDArray[np.int64]
     coefficients: Floats
+    follows: Floats
     lags: Floats
     usual: Usual
     recurring: Floats
@@ -102,6 +104,7 @@ class Reference:
             self.season,
             self.known[chosen],
             self.coefficients[:, chosen],
+            self.follows[chosen],
             self.lags[:, chosen],
             self.usual.select(chosen),
             self.recurring[:, chosen],
@@ -139,7 +142,7 @@ class Reference:
             if zlib.crc32(numbers) != head["crc32"]:
                 raise ValueError("its numbers were changed")
             arrays = dict(_arrays(head["arrays"], numbers))
-            known, coefficients, lags, again, tail, answered = (arrays.pop(name) for name in _ARRAYS)
+            known, coefficients, follows, lags, again, tail, answered = (arrays.pop(name) for name in _ARRAYS)
             return cls(
                 kinds=tuple(head["kinds"]),
                 period_days=int(head["period_days"]),
@@ -147,6 +150,7 @@ class Reference:
                 season=str(head["season"]),
                 known=known,
                 coefficients=coefficients,
+                follows=follows,
                 lags=lags,
                 usual=Usual(**arrays),
                 recurring=again,
@@ -166,7 +170,7 @@ def _arrays(told: Mapping[str, tuple[str, Sequence[int]]], numbers: bytes) -> It
         place += size * np.dtype(kind).itemsize
 
 
-_ARRAYS = ("known", "coefficients", "lags", "recurring", "tail", "answered")
+_ARRAYS = ("known", "coefficients", "follows", "lags", "recurring", "tail", "answered")
 
 
 def learn(
@@ -205,7 +209,9 @@ def learn(
     coefficients = _fit_masked(design, full, np.ones(len(full), dtype=bool), masks, shrunk)
     left = _out_of_fold(design, full, masks, shrunk, spans)
     left[:, np.array([kind == "unseen" for kind in kinds], dtype=bool)] = 0.0
-    level = np.where(_pinned(kinds), 0.0, slow_level(left, left[:0], period_days))
+    level = slow_level(left, left[:0], period_days)
+    follows = level_share(left, level, ~_pinned(kinds), period_days)
+    level = follows * level
     lags = autoregression(left - level, period_days)
     usual = Usual.of(innovations(left - level, lags, period_days), left - level, ~_pinned(kinds))
     known = np.isfinite(full).sum(axis=0)
@@ -219,6 +225,7 @@ def learn(
         season,
         known,
         coefficients,
+        follows,
         lags,
         usual,
         again,
