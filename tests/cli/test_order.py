@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -41,9 +42,11 @@ def test_orders_from_the_run_to_the_file(make_kiosk: Callable[..., Project], cap
     assert main(["run", *at]) == 0
     told = capsys.readouterr().out
     assert "cost of orders (EUR)" in told
-    assert "for each sold" in told
+    assert re.search(r"COST .*for each sold +WAPE", told)
     assert main(["release", "champion", *at]) == 0
     assert "cost of orders" in capsys.readouterr().out
+    assert main(["compare", "--metric", "wape", *at]) == 0
+    assert re.search(r"WAPE +COST", capsys.readouterr().out)
     first, second = answer(capsys, "compare", "--metric", "cost", *at)
     assert first["value"] < second["value"]
     assert first["release"], "validate.metric = cost releases whose orders cost least"

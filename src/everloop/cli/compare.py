@@ -58,11 +58,16 @@ def _rank(found: Project, metric: str | None, limit: int, *, as_json: bool) -> N
     if not ranked:
         say("no runs yet; begin with: everloop train")
         return
+    shown = ranked[0].metric.upper()
+    # what a forecast's errors cost stands beside how large they are
+    has_cost = any(each.cost is not None for each in ranked)
+    beside = [name for name in ("WAPE", "COST") if has_cost and name != shown]
     rows = [
         (
             each.run_id[:12],
             each.candidate,
             number(each.value),
+            *(number(each.wape if name == "WAPE" else each.cost) for name in beside),
             percent(each.skill),
             each.started_at,
             each.dataset_version,
@@ -72,7 +77,7 @@ def _rank(found: Project, metric: str | None, limit: int, *, as_json: bool) -> N
         )
         for each in ranked
     ]
-    columns = ("run", "candidate", ranked[0].metric.upper(), "better than naive by", "at", "data", "comparable")
+    columns = ("run", "candidate", shown, *beside, "better than naive by", "at", "data", "comparable")
     print_table((*columns, "gates", "release"), rows)
 
 

@@ -29,6 +29,7 @@ def print_examinations(
     best = next((each for each in examinations if each.passed), None) if is_choice else None
     won = _windows_won(examinations)
     windows = examinations[0].plan.windows
+    first = examinations[0]
     has_cost = any(COST in each.evaluation.scores.overall for each in examinations)
     rows: list[tuple[str, ...]] = [
         (
@@ -37,6 +38,7 @@ def print_examinations(
             number(None if each.value_of_totals == float("inf") else each.value_of_totals),
             percent(each.evaluation.skill.get(each.metric)),
             *(_money(each) if has_cost else ()),
+            *((number(each.evaluation.scores.overall["wape"].value),) if first.metric == COST else ()),
             f"{wins} of {windows}",
             percent(each.evaluation.scores.overall["bias"].value),
             f"{each.backtest.seconds:.1f} s",
@@ -45,8 +47,10 @@ def print_examinations(
         )
         for each, wins in zip(examinations, won, strict=True)
     ]
-    rows += [(name, *["-"] * (8 if has_cost else 6), f"failed: {why}", "-") for name, why in (failures or {}).items()]
-    first = examinations[0]
+    rows += [
+        (name, *["-"] * (6 + 2 * has_cost + (first.metric == COST)), f"failed: {why}", "-")
+        for name, why in (failures or {}).items()
+    ]
     metric = first.metric.upper()
     title = (
         f"{len(rows)} candidates on {windows} past windows of {first.plan.horizon} steps, {first.backtest.n_forecasts} "
@@ -58,6 +62,7 @@ def print_examinations(
         "of totals",
         "better than naive by",
         *((f"cost of orders{currency and f' ({currency})'}", "for each sold") if has_cost else ()),
+        *(("WAPE",) if first.metric == COST else ()),
         "best in windows",
         "bias",
         "took",

@@ -34,6 +34,8 @@ class RankedRun:
         dataset_version: the version of the data.
         gates: ``"passed"``, or ``"failed: ..."``.
         release: the digest of the release that was made of it, empty where there is none.
+        wape: its WAPE, where it has one.
+        cost: what orders by it cost for each unit sold, where costs were set.
     """
 
     run_id: str
@@ -46,6 +48,8 @@ class RankedRun:
     dataset_version: int
     gates: str
     release: str
+    wape: float | None
+    cost: float | None
 
 
 def rank_runs(tracker: Tracker, *, metric: str | None = None, limit: int = 20) -> list[RankedRun]:
@@ -91,4 +95,6 @@ def _ranked(run: Run, metric: str, newest: str) -> RankedRun:
         dataset_version=int(tags.get("everloop.dataset_version", 0)),
         gates=tags.get("everloop.gates", ""),
         release=tags.get("everloop.release", ""),
+        wape=metrics.get("wape"),
+        cost=metrics.get("cost"),
     )
