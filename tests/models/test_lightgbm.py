@@ -15,7 +15,7 @@ from everloop.core.digest import digest_tree
 from everloop.core.errors import ModelError
 from everloop.core.frequency import Frequency
 from everloop.data.panel import Future, Panel
-from everloop.models import boosting
+from everloop.models import boosting, lightgbm
 from everloop.models.asking import ask
 from everloop.models.examples import example_panels
 from everloop.models.forecaster import FitContext, ForecastRequest
@@ -229,6 +229,18 @@ def test_what_is_saved_does_not_depend_on_the_number_of_cores(
         saved.append(digest_tree(folder))
     assert saved[0] == saved[1] == saved[2]
     assert "booster-2.txt" in saved[0]
+
+
+def test_machine_code_for_many_series_gives_the_same_bits(
+    panel: Panel, model: LightGBMForecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lightgbm, "_MANY_SERIES", 1)
+    past = panel.until(panel.cutoff - HORIZON, horizon=HORIZON)
+    hastened = LightGBMForecaster().fit(past, FitContext(HORIZON))
+    request = ForecastRequest(HORIZON, levels=(80.0,))
+    found, expected = ask(hastened, request), ask(model, request)
+    assert found.mean.tobytes() == expected.mean.tobytes()
+    assert found.upper[80.0].tobytes() == expected.upper[80.0].tobytes()
 
 
 def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model: LightGBMForecaster) -> None:

@@ -20,6 +20,7 @@ from everloop.core.errors import ModelError, nearest
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.blocks import Block
+from everloop.models.booster import Booster
 from everloop.models.boosting import TreeOptions
 from everloop.models.closing import closed_steps
 from everloop.models.explaining import Predictor
@@ -36,6 +37,7 @@ __all__ = ["LightGBMForecaster"]
 
 _OBJECTIVES = ("auto", "tweedie", "regression")
 _LEAST_HORIZONS = 20
+_MANY_SERIES = 1_000
 _YEAR_US = 365.25 * 86_400 * 1_000_000
 
 
@@ -125,6 +127,8 @@ class LightGBMForecaster:
             panel, spec, scales, options, self.max_rows, self.without, context.horizon, year, self.windows
         )
         grown = lessons.grow(self._reaches(panel, context.horizon), cores=context.threads)
+        if panel.n_series >= _MANY_SERIES:
+            _hasten([*grown.boosters, *grown.without])
         lowest = -np.inf if _has_negative(panel) else 0.0
         seed = derive_seed(context.seed, "lightgbm")
         none = ErrorPools.collect(no_errors(), horizon=1, lowest=lowest)
@@ -252,6 +256,15 @@ class LightGBMForecaster:
             seed,
             threads=1,
         )
+
+
+def _hasten(boosters: Sequence[Predictor | None]) -> None:
+    """Let trees that are about to forecast very many rows do so by machine code, to the same bits."""
+    from everloop.models.compiled.trial import hasten  # what no server needs before it answers
+
+    for booster in boosters:
+        if isinstance(booster, Booster):
+            hasten(booster)
 
 
 def _chosen(objective: str, panel: Panel) -> str:
