@@ -1,8 +1,8 @@
-"""Accepting from a socket that several workers share, so that each of them has about as many connections.
+"""Accepting from a socket that several workers share, so that none of them is left without its part of connections.
 
 Left to the kernel, whoever wakes up first takes all that waits: a pool of connections that a client opens at once
 mostly lands on one worker, and the others idle. Here a worker tells the others in shared memory how many it has, takes
-one at a time, and leaves a connection to them for some moments while it has more than another.
+one at a time, and leaves a connection to them for some turns of its event loop while it has far more than another.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ __all__ = ["Acceptor", "Standing"]
 _log = logging.getLogger(__name__)
 
 _NOBODY = -1
-_YIELD_SECONDS = 0.001
 _MOST_YIELDS = 20
-"""So often a connection is left to others: one of them may be busy, or hang."""
+"""For so many turns a connection is left to others: one of them may be busy, or hang."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _NO_ROOM_SECONDS = 1.0
 
@@ -99,7 +98,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._joining: set[asyncio.Task[None]] = set()
         self._yields = 0
-        self._pause: asyncio.TimerHandle | None = None
+        self._pause: asyncio.Handle | None = None
         self._is_closed = False
         self.sockets: Sequence[socket.socket] = (listener,)
         listener.setblocking(False)
@@ -127,17 +126,18 @@ class Acceptor:
             self._loop.add_reader(self._listener.fileno(), self._come)
 
     def _rest(self, seconds: float) -> None:
-        """Look away from the socket for a while."""
+        """Look away from the socket for a while, at least for a turn."""
         self._loop.remove_reader(self._listener.fileno())
-        self._pause = self._loop.call_later(seconds, self._listen)
+        # a timer's millisecond would be an answer's whole time to clients that connect anew for each request
+        self._pause = self._loop.call_later(seconds, self._listen) if seconds else self._loop.call_soon(self._listen)
 
     def _come(self) -> None:
         """A connection waits."""
         own = self._count() + len(self._joining)
         fewest = self._standing.fewest()
-        if fewest is not None and own > fewest and self._yields < _MOST_YIELDS:
+        if fewest is not None and own > 2 * fewest + 1 and self._yields < _MOST_YIELDS:
             self._yields += 1
-            self._rest(_YIELD_SECONDS)
+            self._rest(0.0)
             return
         self._yields = 0
         try:
