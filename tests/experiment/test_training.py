@@ -10,7 +10,7 @@ import pytest
 from everloop.core.errors import ModelError, UsageError
 from everloop.core.project import Project
 from everloop.data.panel import Panel
-from everloop.experiment.training import fit_candidate, fit_context
+from everloop.experiment.training import fit_candidate, fit_context, make_candidate
 from everloop.models.state import save_panel
 
 SCRIPT = """
@@ -56,6 +56,23 @@ def test_what_is_fitted_is_told(make_project: Callable[..., Project], make_panel
     other = fit_candidate(project, make_panel(), "seasonal_naive", options={})
     assert other.options == {"season": None}
     assert other.model_digest != fitted.model_digest
+
+
+@pytest.mark.parametrize(
+    ("candidate", "own"),
+    [
+        ("ensemble", "members=['lightgbm', 'theta']"),
+        ("partitioned", "by='dept', models={shoes='theta'}"),
+    ],
+)
+def test_what_a_candidate_is_made_of_has_its_own_options_of_the_settings(
+    make_project: Callable[..., Project], candidate: str, own: str
+) -> None:
+    options = f"lightgbm={{trees=20}}, theta={{theta=1.0}}, seasonal_naive={{season=3}}, {candidate}={{{own}}}"
+    made = make_candidate(make_project(f"train.options={{{options}}}"), candidate)
+    assert made.parameters()["options"] == {"lightgbm": {"trees": 20}, "theta": {"theta": 1.0}}
+    other = make_candidate(make_project(), candidate, options={})
+    assert not other.parameters()["options"]
 
 
 def test_the_data_decide_the_digest(make_project: Callable[..., Project], make_panel: Callable[..., Panel]) -> None:

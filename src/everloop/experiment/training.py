@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from everloop.data.panel import Panel
 from everloop.models.catalog import make_forecaster
 from everloop.models.ensemble import ENSEMBLE, MEMBERS
 from everloop.models.forecaster import FitContext, Forecaster
+from everloop.models.partitioned import GROUP_MODEL, PARTITIONED
 
 __all__ = ["Fitted", "fit_candidate", "fit_context", "make_candidate", "saved_digest"]
 
@@ -49,17 +50,26 @@ class Fitted:
 def make_candidate(project: Project, candidate: str, *, options: Mapping[str, Any] | None = None) -> Forecaster:
     """An unfitted forecaster by its name in the settings, with ``train.options`` unless others are given.
 
-    The members of an ensemble have their own options of the settings, unless the ensemble says otherwise.
+    The members of an ensemble, and the models of groups, have their own options of the settings, unless it says
+    otherwise.
 
     Raises:
         UsageError: there is no such candidate, or it does not take these options.
     """
     known = project.settings.train.options
     chosen = dict(known.get(candidate, {}) if options is None else options)
-    if candidate == ENSEMBLE and options is None:
-        members = chosen.get("members", MEMBERS)
+    if options is None and (members := _members(candidate, chosen)):
         chosen.setdefault("options", {name: known[name] for name in members if name in known})
     return make_forecaster(candidate, chosen, root=project.root)
+
+
+def _members(candidate: str, options: Mapping[str, Any]) -> Sequence[str]:
+    """The forecasters that a candidate is made of."""
+    if candidate == ENSEMBLE:
+        return tuple(options.get("members", MEMBERS))
+    if candidate == PARTITIONED:
+        return tuple(dict.fromkeys((options.get("model", GROUP_MODEL), *options.get("models", {}).values())))
+    return ()
 
 
 def fit_context(project: Project, *, seed_names: tuple[str, ...] = ()) -> FitContext:

@@ -24,9 +24,11 @@ from everloop.models.forecaster import FitContext, Forecast, Forecaster, Forecas
 from everloop.models.panel_groups import group_texts, of_series
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
-__all__ = ["PARTITIONED", "PartitionedForecaster"]
+__all__ = ["GROUP_MODEL", "PARTITIONED", "PartitionedForecaster"]
 
 PARTITIONED = "partitioned"
+GROUP_MODEL = "lightgbm"
+"""The forecaster of each group, unless another is named."""
 
 Ints = NDArray[np.int64]
 _PATH = f"train.options.{PARTITIONED}"
@@ -66,7 +68,7 @@ class PartitionedForecaster:
     def __init__(
         self,
         by: str = "",
-        model: str = "lightgbm",
+        model: str = GROUP_MODEL,
         *,
         models: Mapping[str, str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
