@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,18 @@ class TestPredict:
         with world.store.read() as tx:
             request = json.loads(find_prediction(tx, there["prediction_id"]).request)
         assert request["future"] == {"event": "fair", "price": [2.5, 2.0]}
+
+    def test_a_series_that_is_in_no_data_yet(self, world, run) -> None:  # type: ignore[no-untyped-def]
+        n = world.panel.n_series
+        codes = (np.arange(n) % 2).astype(np.float32)
+        texts = {**world.panel.categories, "dept": ("small", "large")}
+        world.panel = replace(world.panel, static={"dept": codes}, categories=texts)
+        world.champion()
+        status, out, err = run("predict", "S1/x", "--static", "dept=small", "--what-if", "price=1.5", "--horizon", "2")
+        assert (status, "S1/x" in out) == (0, True), err
+        assert "note: 1 series is new" in err
+        assert "error[static_column]" in run("predict", "S1/x", "--new")[2]
+        assert "error[what_if]" in run("predict", "S1/x", "--static", "dept")[2]
 
     def test_as_a_table(self, world, run) -> None:  # type: ignore[no-untyped-def]
         world.champion()

@@ -35,6 +35,10 @@ def command(
         list[str] | None,
         typer.Option("--what-if", "-w", metavar="COLUMN=VALUE", help="A known-ahead value, or one a step with commas."),
     ] = None,
+    new: Annotated[bool, typer.Option("--new", help="The series are in no data yet: forecast them by others.")] = False,
+    static: Annotated[
+        list[str] | None, typer.Option("--static", metavar="COLUMN=VALUE", help="A static column of new series.")
+    ] = None,
     url: Annotated[
         str | None, typer.Option("--url", help="Ask this server; 'auto' asks the one of this project.")
     ] = None,
@@ -46,9 +50,15 @@ def command(
 
     The answer is stored as a prediction; everloop trace leads from its id back to model, code and data.
 
+    A series that is in no data yet is forecast from what it shares with others: say --new, and each static column.
+
     Example: everloop predict CA_1/FOODS_1_001 --horizon 7 --what-if price=2.49
     """
-    body = ForecastBody(list(series), horizon, level, dict(map(_assignment, what_if or [])))
+    columns = dict(_assignment(each, "--static") for each in static or [])
+    asked: list[str | dict[str, Any]] = [*series]
+    if new or columns:
+        asked = [{"series": each, "static": columns} for each in series]
+    body = ForecastBody(asked, horizon, level, dict(_assignment(each, "--what-if") for each in what_if or []))
     if url is not None:
         address = read_address(project_of(project, set_)).url if url == "auto" else url.rstrip("/")
         tree = ask_server(address, body)
@@ -108,11 +118,11 @@ def _refusal(status: int, content: bytes) -> EverloopError:
     return cls(code, message, hint=hint, path=path)
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def _assignment(text: str, option: str) -> tuple[str, Any]:
     """A column and its value or values from ``price=2.5`` or ``price=2.5,2.4``."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise UsageError("what_if", f"{text!r} is no value", hint="--what-if price=2.49", path="--what-if")
+        raise UsageError("what_if", f"{text!r} is no value", hint=f"{option} COLUMN=VALUE", path=option)
     parts = [_value(part.strip()) for part in value.split(",")]
     return name.strip(), parts if len(parts) > 1 else parts[0]
 

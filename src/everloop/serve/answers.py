@@ -233,10 +233,14 @@ def compute_values(
         levels=settings.forecast.levels,
         max_series=settings.serve.max_series if is_limited else None,
     )
-    known = None if snapshot is None else snapshot.values(resolved)
+    newcomers, missing = resolved.newcomers, settings.data.missing_ahead
+    known = None if snapshot is None or newcomers is not None else snapshot.values(resolved)
     if known is not None:
         return known, resolved.record
-    forecast = ask(served.model, resolved.request, missing_ahead=settings.data.missing_ahead)
+    if newcomers is None:
+        forecast = ask(served.model, resolved.request, missing_ahead=missing)
+    else:
+        forecast = newcomers.ask(served.model, resolved.request, served.panel, missing_ahead=missing)
     values = ForecastValues(
         series=resolved.keys,
         times=served.times[: resolved.request.horizon],

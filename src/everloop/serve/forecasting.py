@@ -27,7 +27,8 @@ class ForecastBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A forecast request.
 
     Attributes:
-        series: each a text such as "CA_1/FOODS_1_001" or an object of the series columns; left out, all series.
+        series: each a text such as "CA_1/FOODS_1_001" or an object of the series columns, which may hold a "future" of
+            its own, and the "static" columns of a series that is new; left out, all series.
         horizon: steps.
         levels: interval levels in percent.
         future: known-ahead values of a what-if, by column: one value, one for each step, or a list for each series.

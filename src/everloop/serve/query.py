@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import RequestError, nearest
-from everloop.data.panel import Panel, join_key
+from everloop.data.panel import Panel, join_key, split_key
 from everloop.models.forecaster import ForecastRequest
+from everloop.serve.newcomers import Newcomer, Newcomers, described
 from everloop.serve.served import Served
 
 __all__ = ["ForecastQuery", "Resolved", "fitting_horizon", "fitting_levels", "level_labels", "resolve"]
@@ -29,8 +30,9 @@ class ForecastQuery:
     """One question.
 
     Attributes:
-        series: each a text (``"CA_1/FOODS_1_001"``) or a mapping of the series columns, which may also hold a
-            ``"future"`` of its own; ``None`` asks for all series.
+        series: each a text (``"CA_1/FOODS_1_001"``) or a mapping of the series columns (or of that text as
+            ``"series"``), which may also hold a ``"future"`` of its own, and the ``"static"`` columns of a series that
+            is new; ``None`` asks for all series.
         horizon: steps, the settings' own where it is ``None``.
         levels: interval levels in percent, the settings' own where it is ``None``.
         future: known-ahead values of a what-if by column: one value for all, a list with one for each step, or a
@@ -62,11 +64,13 @@ class Resolved:
         request: what the model is asked.
         keys: the series' texts, in the order asked.
         record: the query with everything spelled out, as JSON values; :meth:`ForecastQuery.from_record` reads it.
+        newcomers: the series that the model has never seen, ``None`` where there are none.
     """
 
     request: ForecastRequest
     keys: tuple[str, ...]
     record: dict[str, Any]
+    newcomers: Newcomers | None = None
 
 
 def resolve(
@@ -95,22 +99,28 @@ def resolve(
             path="series",
         )
     future = dict(query.future)
-    keys, positions = served.keys, None
+    keys, positions, newcomers = served.keys, None, None
+    series: list[Any] | None = None
     if query.series is not None:
-        found, own = _find_series(query.series, served)
-        positions = np.array(found, dtype=np.int64)
-        keys = tuple([served.keys[position] for position in found])
-        if any(own):
-            future = _with_own(future, own, steps)
+        asked = _find_series(query.series, served)
+        positions = np.array([each.position for each in asked], dtype=np.int64)
+        keys = tuple([each.text for each in asked])
+        series = list(keys)
+        if any(each.future for each in asked):
+            future = _with_own(future, [each.future for each in asked], steps)
+        if new := {place: each.newcomer for place, each in enumerate(asked) if each.newcomer is not None}:
+            newcomers = Newcomers(np.array(list(new), dtype=np.int64), tuple(new.values()))
+            for place, each in new.items():
+                series[place] = each.record
     arrays = {name: _future_column(name, values, served.panel, (n, steps)) for name, values in future.items()}
     request = ForecastRequest(horizon=steps, levels=chosen, series=positions, future=arrays)
     record = {
-        "series": None if positions is None else list(keys),
+        "series": series,
         "horizon": steps,
         "levels": list(chosen),
         "future": future,
     }
-    return Resolved(request, keys, record)
+    return Resolved(request, keys, record, newcomers)
 
 
 def level_labels(level: float) -> tuple[str, str]:
@@ -163,38 +173,78 @@ def fitting_levels(asked: Sequence[float]) -> tuple[float, ...]:
     return tuple(dict.fromkeys(level for level in rounded if 0 < level < 100))
 
 
-def _find_series(
-    series: Sequence[str | Mapping[str, Any]], served: Served
-) -> tuple[list[int], list[Mapping[str, Any]]]:
-    """The number of each series, and each series' own future values (empty where there are none)."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A series that is asked: its number (0 for a new one), and its own future values."""
+
+    text: str
+    position: int
+    future: Mapping[str, Any]
+    newcomer: Newcomer | None = None
+
+
+def _find_series(series: Sequence[str | Mapping[str, Any]], served: Served) -> list[_Asked]:
+    """The number of each series, and what else is said of it."""
     if not series:
         raise RequestError(
             "series_empty", "no series is asked", hint="name some, or leave 'series' out to ask for all", path="series"
         )
-    found, own = [], []
+    found: list[_Asked] = []
+    new: set[str] = set()
     for place, each in enumerate(series):
-        text, future = (each, {}) if isinstance(each, str) else _key_of(each, served.panel.series_columns, place)
+        text, future, static = _key_of(each, served.panel.series_columns, place)
         position = served.positions.get(text)
-        if position is None:
+        if position is not None:
+            if static is not None:
+                raise RequestError(
+                    "series_known",
+                    f"{text[:200]!r} is no new series; its static columns are those of the data",
+                    hint="leave 'static' out",
+                    path=f"series[{place}].static",
+                )
+            found.append(_Asked(text, position, future))
+        elif static is None:
             raise _unknown_series(text, served, place)
-        found.append(position)
-        own.append(future)
-    return found, own
+        else:
+            newcomer = described(split_key(text), static, served.panel, f"series[{place}]")
+            if text in new:
+                raise RequestError(
+                    "series_twice", f"{text[:200]!r} is described twice", hint="once is enough", path=f"series[{place}]"
+                )
+            new.add(text)
+            found.append(_Asked(text, 0, future, newcomer))
+    return found
 
 
-def _key_of(each: Mapping[str, Any], columns: tuple[str, ...], place: int) -> tuple[str, Mapping[str, Any]]:
-    """The text of a series given by its columns, and its own future values."""
+def _key_of(each: str | Mapping[str, Any], columns: tuple[str, ...], place: int) -> tuple[str, Mapping[str, Any], Any]:
+    """The text of a series, its own future values, and how it is described where it is new."""
+    if isinstance(each, str):
+        return each, {}, None
     path = f"series[{place}]"
     future: Any = {}
+    static: Any = None
+    key: Any = None
     for name in each:
         if name in columns:
             continue
-        if name != "future":
-            known = [*columns, "future"]
+        if name == "static":
+            static = each[name]
+        elif name == "future":
+            future = each[name]
+        elif name == "series":
+            key = each[name]
+        else:
+            known = [*columns, "series", "future", "static"]
             raise RequestError("series_column", f"{name!r} is no series column", hint=nearest(name, known), path=path)
-        future = each[name]
-    parts = []
-    for name in columns:
+    parts = list(split_key(key)) if isinstance(key, str) else []
+    if key is not None and len(parts) != len(columns):
+        raise RequestError(
+            "series_column",
+            f"{key!r:.200} names no series",
+            hint=f"a series is named by {', '.join(columns)}, with '/' between their values",
+            path=f"{path}.series",
+        )
+    for name in () if parts else columns:
         value = each.get(name)
         if not isinstance(value, str | int) or isinstance(value, bool):
             problem = "is missing" if value is None else f"must be a text, not {value!r:.60}"
@@ -209,7 +259,7 @@ def _key_of(each: Mapping[str, Any], columns: tuple[str, ...], place: int) -> tu
         raise RequestError(
             "future_shape", "'future' maps columns to values", hint='{"price": [2.5, 2.5]}', path=f"{path}.future"
         )
-    return join_key(tuple(parts)), future
+    return join_key(tuple(parts)), future, static
 
 
 def _unknown_series(text: str, served: Served, place: int) -> RequestError:
@@ -219,7 +269,7 @@ def _unknown_series(text: str, served: Served, place: int) -> RequestError:
     return RequestError(
         "series_unknown",
         f"there is no series {text[:200]!r}",
-        hint=nearest(text[:200], near),
+        hint=f"{nearest(text[:200], near)}; a new one is described: the series columns, and 'static' with the others",
         path=f"series[{place}]",
     )
 
