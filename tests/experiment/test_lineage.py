@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -63,6 +64,17 @@ def test_changes_and_untracked_code_come_back_by_the_patch(project: Project, tmp
     assert (again / "model.py").read_text() == "ONE = 2\n"
     assert (again / "features été.py").read_text() == "TWO = 2\n"
     assert not (again / "sales.parquet").exists()
+
+
+def test_a_change_right_after_the_commit_is_seen(project: Project) -> None:
+    """A file of the same size and time as when it was committed is looked into, as git itself does."""
+    model, index = project.root / "model.py", project.root / ".git" / "index"
+    at = model.stat()
+    model.write_text("ONE = 2\n")
+    (project.root / "other.py").write_text("TWO = 2\n")
+    for path in (model, index):
+        os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert "+ONE = 2" in collect_lineage(project).git_diff
 
 
 def test_without_git_it_says_so(make_project: Callable[..., Project]) -> None:

@@ -162,7 +162,7 @@ def _patch(root: Path, untracked: tuple[str, ...]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "index"
         if index.is_file():
-            shutil.copy(index, copy)
+            shutil.copy2(index, copy)  # with its time, by which git tells which files it must look into
         environ = {"GIT_INDEX_FILE": str(copy)}
         _git(root, "add", "--intent-to-add", "--", *untracked, environ=environ)
         return _git(root, "diff", "--binary", "--no-ext-diff", "HEAD", "--", ".", environ=environ)
