@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,12 +70,14 @@ def test_changes_and_untracked_code_come_back_by_the_patch(project: Project, tmp
 def test_a_change_right_after_the_commit_is_seen(project: Project) -> None:
     """A file of the same size and time as when it was committed is looked into, as git itself does."""
     model, index = project.root / "model.py", project.root / ".git" / "index"
-    git(project.root, "config", "core.trustctime", "false")  # which cannot be set back, and the clock stands still here
-    at = model.stat()
+    git(project.root, "config", "core.trustctime", "false")  # which cannot be set; the clock stands still here
+    before = (time.time_ns() - 10**10,) * 2
+    os.utime(model, ns=before)
+    git(project.root, "update-index", "--refresh")
     model.write_text("ONE = 2\n")
     (project.root / "other.py").write_text("TWO = 2\n")
     for path in (model, index):
-        os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+        os.utime(path, ns=before)
     assert "+ONE = 2" in collect_lineage(project).git_diff
 
 
