@@ -18,6 +18,8 @@ __all__ = ["Scales", "TrainingRows", "blocks", "sample_rows"]
 
 _BLOCK_CELLS = 200_000
 """Cells of a block: some tables of this size fit the processor's cache."""
+_DRAWN_AT_ONCE = 1 << 22
+_NOTHING = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,16 @@ def sample_rows(
     instead, so that a panel of very many series still shows its seasons.
     """
     horizon = spec.horizon
-    index = panel.index_of_rows()
-    is_wanted = ~np.isnan(panel.y) & ~is_closed(panel, index)
-    first = min(_first_index(panel, index, is_wanted, max_rows), panel.cutoff - least + 1)
-    first = max(first, int(index[is_wanted].min(initial=panel.cutoff)))
-    count = int((is_wanted & (index >= first)).sum())
-    del index, is_wanted  # as large as the panel
+    counts = _rows_by_age(panel)
+    reach = max(_reach(counts, max_rows), least)
+    first = panel.cutoff - min(reach, len(counts)) + 1
+    count = int(counts[:reach].sum())
     random = np.random.default_rng(seed)
-    steps = random.integers(1, horizon + 1, count)
-    is_chosen = random.random(count) < max_rows / count if count > max_rows else np.ones(count, dtype=np.bool_)
+    # as many as the panel has rows: small numbers, drawn a part at a time
+    parts = [min(_DRAWN_AT_ONCE, count - start) for start in range(0, count, _DRAWN_AT_ONCE)]
+    steps = np.concatenate([random.integers(1, horizon + 1, part).astype(np.int32) for part in parts] or [_NOTHING])
+    share = max_rows / count if count > max_rows else 1.0
+    is_chosen = np.concatenate([random.random(part) < share for part in parts] or [_NOTHING.astype(np.bool_)])
     total = int(is_chosen.sum())
     columns = min(int(panel.lengths.max()), panel.cutoff - first + horizon + spec.memory)
     rows = TrainingRows(
@@ -107,9 +110,17 @@ def sample_rows(
     return rows
 
 
-def _first_index(panel: Panel, index: NDArray[np.int64], is_wanted: NDArray[np.bool_], max_rows: int) -> int:
-    """The earliest grid index that still fits into ``max_rows``."""
-    age = panel.cutoff - index[is_wanted]
-    counts = np.cumsum(np.bincount(age, minlength=1))
-    oldest = int(np.searchsorted(counts, max_rows, side="right"))
-    return int(panel.cutoff - min(max(oldest - 1, 0), len(counts) - 1))
+def _rows_by_age(panel: Panel) -> NDArray[np.int64]:
+    """How many observed targets there are by how many periods ago, up to the oldest; a few series at a time."""
+    counts = np.zeros(int(panel.lengths.max(initial=0)), dtype=np.int64)
+    for series in blocks(panel.n_series, len(counts)):
+        begin, end = panel.offsets[series[0]], panel.offsets[series[-1] + 1]
+        age = np.repeat(panel.offsets[series + 1] - 1, panel.lengths[series]) - np.arange(begin, end)
+        is_wanted = ~np.isnan(panel.y[begin:end]) & ~is_closed(panel, panel.cutoff - age)
+        counts += np.bincount(age[is_wanted], minlength=len(counts))
+    return np.trim_zeros(counts, "b")
+
+
+def _reach(counts: NDArray[np.int64], max_rows: int) -> int:
+    """The most periods back whose targets still fit into ``max_rows``, at least one."""
+    return max(int(np.searchsorted(np.cumsum(counts), max_rows, side="right")), 1)
