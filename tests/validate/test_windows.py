@@ -15,7 +15,7 @@ from everloop.data.loading import load_panel
 from everloop.experiment.training import fit_context, make_candidate
 from everloop.validate.backtest import Backtest, BacktestPlan, run_backtest
 from everloop.validate.examination import backtest_candidate
-from everloop.validate.windows import Recipe, compute_ahead, panel_digest
+from everloop.validate.windows import Recipe, compute_ahead
 
 
 def flat(value: Any) -> Any:
@@ -91,15 +91,3 @@ def test_a_candidate_that_fails_in_a_worker_fails_as_it_does_here(make_kiosk: Ca
     with pytest.raises(ModelError, match="ValueError: no") as raised:
         backtest_candidate(project, panel, "broken:Broken", dataset=dataset)
     assert raised.value.code == "fit_failed"
-
-
-def test_every_part_of_a_panel_is_in_its_digest(make_panel: Callable[..., Any]) -> None:
-    panel = make_panel()
-    before = panel_digest(panel)
-    assert panel_digest(make_panel()) == before
-    for part in (panel.y, panel.known["price"], panel.static["dept"], panel.future.columns["price"]):
-        was = part.flat[1]
-        part.flat[1] += 1
-        assert panel_digest(panel) != before
-        part.flat[1] = was
-    assert panel_digest(panel) == before

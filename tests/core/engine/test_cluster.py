@@ -91,7 +91,7 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest
 def test_a_missing_ray_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(UnavailableError) as raised:
-        list(by_ray.perform_on_ray(jobs.pieces(jobs.draw, tmp_path, 1), 1, ""))
+        list(by_ray.RayWorkers(1, "").perform(jobs.pieces(jobs.draw, tmp_path, 1)))
     assert raised.value.code == "engine_ray_missing"
     assert "everloop[ray]" in raised.value.hint
 

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from everloop.core.engine.pieces import Outcome, Piece, perform
 from everloop.core.errors import UnavailableError
 
-__all__ = ["perform_on_ray"]
+__all__ = ["RayWorkers"]
 
 _MOST_RETRIES = 3
 
 
-def perform_on_ray(pieces: Sequence[Piece], workers: int, address: str) -> Iterator[tuple[int, Outcome]]:
-    """The place and the outcome of each piece, as they end.
+class RayWorkers:
+    """The workers of a Ray cluster, which is joined with the first piece.
 
-    Pieces of a node that dies are computed on another one. Every node must see the project's folder under the
-    same path, and have the same packages.
+    Every node must see the project's folder under the same path, and have the same packages.
 
     Args:
-        pieces: what to compute.
-        workers: how many at once; 0 means as many as the cluster has cores.
+        workers: how many pieces at once; 0 means as many as the cluster has cores.
         address: the cluster's; empty starts Ray on this machine. Where this process is connected to a cluster
-            already, that one is used.
-
-    Raises:
-        UnavailableError: Ray is not installed, the cluster cannot be reached, or a piece lost its worker too often.
+            already, that one is used, and is not left at the end.
     """
-    ray = _import_ray()
-    with _connected(ray, address):
+
+    def __init__(self, workers: int, address: str) -> None:
+        self._workers = workers
+        self._address = address
+        self._ray: Any = None
+        self._is_own = False
+
+    @property
+    def width(self) -> int:
+        """How many pieces are computed at once.
+
+        Raises:
+            UnavailableError: Ray is not installed, or the cluster cannot be reached.
+        """
+        return self._workers or _cores(self._joined())[0]
+
+    def perform(self, pieces: Sequence[Piece]) -> Iterator[tuple[int, Outcome]]:
+        """The place and the outcome of each piece, as they end; those of a node that dies are computed on another one.
+
+        Raises:
+            UnavailableError: Ray is not installed, the cluster cannot be reached, or a piece lost its worker too often.
+        """
+        ray = self._joined()
         total, widest = _cores(ray)
-        limit = min(workers or total, len(pieces))
+        limit = min(self._workers or total, len(pieces))
         threads = max(1, min(widest, total // limit))
         task = ray.remote(perform).options(num_cpus=threads, max_retries=_MOST_RETRIES, scheduling_strategy="SPREAD")
         places = iter(range(len(pieces)))
@@ -47,6 +62,21 @@ def perform_on_ray(pieces: Sequence[Piece], workers: int, address: str) -> Itera
             for reference in ended:
                 place = running.pop(reference)
                 yield place, _result(ray, reference)
+
+    def close(self) -> None:
+        """Leave the cluster, where it was joined for these pieces."""
+        if self._is_own:
+            self._ray.shutdown()
+        self._ray, self._is_own = None, False
+
+    def _joined(self) -> Any:
+        if self._ray is None:
+            ray = _import_ray()
+            if not ray.is_initialized():
+                _connect(ray, self._address)
+                self._is_own = True
+            self._ray = ray
+        return self._ray
 
 
 def _import_ray() -> Any:
@@ -67,11 +97,7 @@ def _import_ray() -> Any:
     return ray
 
 
-@contextmanager
-def _connected(ray: Any, address: str) -> Iterator[None]:
-    if ray.is_initialized():
-        yield
-        return
+def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address=address or "local", include_dashboard=None if address else False, log_to_driver=False)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -82,10 +108,6 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             hint="is it up (ray status), of the same Ray and Python versions, and engine.address right?",
             path="engine.address",
         ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _cores(ray: Any) -> tuple[int, int]:
