@@ -222,7 +222,7 @@ def _time_to_decide(runs: int) -> tuple[Rows, Rows]:
     rows, claims = [], []
     for gain in (0.02, 0.05, 0.1):
         retailer = Retailer(items=200, gain=gain, correlation=0.81)
-        found = until_decided(partial(_waits, retailer, round(1000 * gain)), runs, runs // 4)
+        found = until_decided(partial(_waits, retailer, round(1000 * gain)), runs, 2 * runs)
         case = f"{gain:.0%} better, 10,000 units"
         rows += time_rows(case, found)
         for own, other in (("split", "GrowthBook"), ("split, CUPED", "GrowthBook, CUPED")):
