@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from everloop.core.errors import ConflictError, ModelError, UnavailableError
 from everloop.core.project import Project
 from everloop.experiment.study import Ended, Live, Study, StudyPlan, held_study
 from everloop.experiment.study_storage import _prepare
-from everloop.experiment.tuning import Budget, Searched, search
+from everloop.experiment.tuning import Budget, Searched, Wanted, search
 from everloop.models.search import Choice, Real, Whole
 from shop import project_in
 
@@ -47,10 +47,30 @@ class Runs:
         self.states.append(state)
 
 
+class OneByOne:
+    """Judges by a function; takes down the windows that it is asked for together."""
+
+    def __init__(self, metric: Callable[[Mapping[str, Any], int], float], width: int) -> None:
+        self.metric = metric
+        self.width = width
+        self.asked: list[list[tuple[str, int]]] = []
+
+    def judge(self, wanted: Sequence[Wanted]) -> list[float | ModelError]:
+        self.asked.append([(str(options), window) for options, window in wanted])
+        found: list[float | ModelError] = []
+        for options, window in wanted:
+            try:
+                found.append(self.metric(options, window))
+            except ModelError as error:
+                found.append(error)
+        return found
+
+
 def run(
-    study: Study, judge: Callable[[Mapping[str, Any], int], float] = bowl, trials: int = 11, **more: Any
+    study: Study, metric: Callable[[Mapping[str, Any], int], float] = bowl, trials: int = 11, **more: Any
 ) -> Searched:
-    budget = Budget(trials, more.pop("ends_at", 1e9), more.pop("kept_windows", 0))
+    budget = Budget(trials, more.pop("ends_at", 1e9), more.pop("kept_windows", 0), more.pop("at_once", 1))
+    judge = more.pop("judge", None) or OneByOne(metric, more.pop("width", 1))
     return search(study, judge, budget, runs=more.pop("runs", Runs()), metric="wape", **more)
 
 
@@ -80,6 +100,37 @@ def test_searched_in_parts_it_draws_what_one_search_would_have_drawn(make_projec
     assert told(parts) == told(whole)
     with held_study(make_project(name="other"), replace(PLAN, seed=12)) as study:
         assert told(run(study).trials) != told(whole)
+
+
+def test_windows_judged_at_once_change_nothing_of_a_search(make_project: Callable[..., Project]) -> None:
+    found, asked = [], []
+    for width in (1, 2, 5):
+        judge = OneByOne(bowl, width)
+        with held_study(make_project(name=f"width-{width}"), PLAN) as study:
+            found.append(told(run(study, judge=judge).trials))
+        asked.append(judge.asked)
+    assert found[0] == found[1] == found[2]
+    assert max(map(len, asked[0])) == 1
+    assert [len(each) for each in asked[2]] == [3] * 11  # all windows of each trial, also of those given up
+
+
+def test_trials_begun_together_are_the_same_in_parts_and_however_many_windows_are_judged_at_once(
+    make_project: Callable[..., Project],
+) -> None:
+    judge = OneByOne(bowl, 1)
+    with held_study(make_project(name="whole"), PLAN) as study:
+        whole = run(study, judge=judge, trials=14, at_once=4).trials
+    # the present options come alone, then four by four
+    assert [len(each) for each in judge.asked[:7]] == [1, 1, 1, 4, 4, 4, 4]
+    assert len({str(each.options) for each in whole}) == 14
+    with held_study(make_project(name="wide"), PLAN) as study:
+        assert told(run(study, trials=14, at_once=4, width=8).trials) == told(whole)
+    project = make_project(name="parts")
+    for trials in (1, 5, 13, 14):
+        with held_study(project, PLAN) as study:
+            parts = run(study, trials=trials, at_once=4).trials
+    assert told(parts[:13]) == told(whole[:13])
+    assert min(each.value for each in whole if each.value) < 0.75 * (whole[0].value or 0)
 
 
 def test_a_finished_study_tries_nothing_more(make_project: Callable[..., Project]) -> None:

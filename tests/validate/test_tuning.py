@@ -27,7 +27,8 @@ from everloop.validate.backtest import Backtest, BacktestPlan, Fold, cutoffs
 from everloop.validate.examination import Reference
 from everloop.validate.held_back import _held_back, check_winner
 from everloop.validate.scores import score_backtest
-from everloop.validate.tuning import Tuning, WindowJudge, is_tunable, plan_study, tunable, tune_candidate
+from everloop.validate.trial_windows import WindowJudge
+from everloop.validate.tuning import Tuning, is_tunable, plan_study, tunable, tune_candidate
 from shop import sales
 
 DATASET = Dataset(version=1, digest="d" * 64, rows=1920)
@@ -75,9 +76,9 @@ def test_what_lies_in_the_windows_held_back_changes_nothing_of_the_search(make_p
     changed = replace(panel, y=np.where(panel.index_of_rows() > held, 99.0, panel.y).astype(np.float32))
     mine, other = (WindowJudge(project, each, "seasonal_naive") for each in (panel, changed))
     for window in range(2):
-        assert mine({"season": 7}, window) == other({"season": 7}, window)
+        assert mine.metric({"season": 7}, window) == other.metric({"season": 7}, window)
     before = replace(panel, y=np.where(panel.index_of_rows() == held, 99.0, panel.y).astype(np.float32))
-    assert mine({"season": 7}, 1) != WindowJudge(project, before, "seasonal_naive")({"season": 7}, 1)
+    assert mine.metric({"season": 7}, 1) != WindowJudge(project, before, "seasonal_naive").metric({"season": 7}, 1)
 
 
 FITS_THE_PAST = """

@@ -13,6 +13,7 @@ __all__ = ["SettingKey", "describe_settings", "settings_page", "values_in_force"
 
 
 _WORDS: dict[Any, str] = {str: "text", float: "number", int: "integer", bool: "true or false", NoneType: "none"}
+_LEFT_OUT = "left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ def settings_page() -> str:
                 "| key | type | default | unit | meaning |",
                 "| --- | --- | --- | --- | --- |",
             ]
-        cells = (f"`{name}`", key.type, f"`{key.default}`" if key.default else "required", key.unit, key.help)
+        default = key.default if key.default in ("required", _LEFT_OUT) else f"`{key.default}`"
+        cells = (f"`{name}`", key.type, default, key.unit, key.help)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -77,8 +79,10 @@ def values_in_force(settings: Settings) -> dict[str, Any]:
 
 def _default(key: Key) -> str:
     if key.is_required:
-        return ""
+        return "required"
     value = key.default
+    if value is None:
+        return _LEFT_OUT
     if isinstance(value, bool):
         return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value).replace("'", '"')
@@ -92,7 +96,7 @@ def _type(kind: Any) -> str:
     if origin is Annotated:
         return _type(inner[0])
     if origin is UnionType:
-        return " or ".join(map(_type, inner))
+        return " or ".join(_type(each) for each in inner if each is not NoneType)
     if origin in (list, tuple):
         return f"list of {_type(inner[0])}"
     if origin is dict:

@@ -11,6 +11,7 @@ Optuna: Akiba et al. (2019). Its sampler is the tree-structured Parzen estimator
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,14 +107,20 @@ class Study:
         found = [each for each in self.ended() if each.state == "complete"]
         return min(found, key=lambda each: (each.value, each.number), default=None)
 
-    def begin(self) -> Live:
-        """The next trial: one that died, one that was asked for, or one that is drawn."""
+    def begin(self, beside: int = 0) -> Live:
+        """The next trial: one that died, one that was asked for, or one that is drawn.
+
+        Args:
+            beside: how many trials are under way, begun together with this one; it draws away from them.
+        """
         import optuna
 
-        seed = derive_seed(self.plan.seed, "trial", str(len(self.ended())))
-        self._study.sampler = optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=_STARTING_TRIALS, constant_liar=False
-        )
+        seed = derive_seed(self.plan.seed, "trial", str(len(self.ended()) + beside))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=_STARTING_TRIALS, constant_liar=beside > 0
+            )
         return Live(self._study.ask(self._distributions), self._study, self._forget)
 
     def known(self, options: Mapping[str, Any], window: int) -> float | None:

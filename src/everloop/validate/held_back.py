@@ -19,10 +19,12 @@ from everloop.core.digest import digest_json
 from everloop.core.project import Project
 from everloop.data.panel import Panel
 from everloop.experiment.study import Study
+from everloop.experiment.tracking import DatasetVersion
 from everloop.experiment.training import make_candidate
 from everloop.validate.backtest import BacktestPlan
 from everloop.validate.examination import Reference, backtest_candidate
 from everloop.validate.gates.pairing import Clusters, saving
+from everloop.validate.windows import Recipe, compute_ahead
 
 __all__ = ["HeldBack", "check_winner"]
 
@@ -71,6 +73,7 @@ def check_winner(
     panel: Panel,
     study: Study,
     *,
+    dataset: DatasetVersion | None = None,
     seconds: float = math.inf,
     progress: Callable[[int, str], None] = lambda done, word: None,
 ) -> HeldBack | None:
@@ -82,6 +85,8 @@ def check_winner(
         project: the project.
         panel: the data.
         study: the study, held by this process.
+        dataset: the version that the whole panel was loaded from; given, windows are computed by the settings'
+            engine, else in this process.
         seconds: how much time is left; where half of what it will probably take is not, nothing is begun.
         progress: told a word on the present step.
 
@@ -105,10 +110,13 @@ def check_winner(
         return None
     candidate = study.plan.candidate
     fixed = make_candidate(project, candidate).parameters()
+    drawn = {**fixed, **best.options}
     progress(0, "present options on the windows held back")
-    present = backtest_candidate(project, panel, candidate, options=fixed)
+    if dataset is not None and project.settings.engine.is_shared:
+        compute_ahead(project, panel, dataset, [Recipe(candidate, fixed), Recipe(candidate, drawn)])
+    present = backtest_candidate(project, panel, candidate, options=fixed, dataset=dataset)
     progress(0, "options found on the windows held back")
-    found = backtest_candidate(project, panel, candidate, options={**fixed, **best.options})
+    found = backtest_candidate(project, panel, candidate, options=drawn, dataset=dataset)
     # the k-th check has 1/(k (k + 1)) of the whole, which sums to one
     turn = len(checks) + 1
     alpha = project.settings.tune.alpha / (turn * (turn + 1))

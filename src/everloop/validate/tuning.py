@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from everloop import __version__
 from everloop.core.digest import digest_json
-from everloop.core.errors import EverloopError, ModelError, UsageError
+from everloop.core.engine.running import Engine
+from everloop.core.errors import EverloopError, UsageError
 from everloop.core.project import Project
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.experiment.lineage import Lineage
 from everloop.experiment.study import Ended, StudyPlan, held_study
 from everloop.experiment.tracking import DatasetVersion
-from everloop.experiment.training import fit_context, make_candidate
-from everloop.experiment.tuning import Budget, TrialRuns, search
+from everloop.experiment.training import make_candidate
+from everloop.experiment.tuning import Budget, Judge, TrialRuns, search
 from everloop.models.search import Choice, Range, Real, Whole, search_space_of
-from everloop.validate.backtest import BacktestPlan, cutoffs, run_backtest
+from everloop.validate.backtest import BacktestPlan
 from everloop.validate.held_back import HeldBack, check_winner
-from everloop.validate.hierarchy import Sums
-from everloop.validate.ordering import Ordering
-from everloop.validate.scores import score_backtest
+from everloop.validate.trial_windows import EngineJudge, WindowJudge
 
 if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever opens a tracker pays them
     from everloop.experiment.mlflow_tracker import Tracker
 
-__all__ = ["Tuning", "WindowJudge", "is_tunable", "plan_study", "tunable", "tune_candidate"]
+__all__ = ["Tuning", "is_tunable", "plan_study", "tunable", "tune_candidate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +137,7 @@ def plan_study(project: Project, dataset: DatasetVersion, candidate: str) -> Stu
             settings.data.model_dump(),
             settings.forecast.model_dump(),
             [settings.train.history, settings.validation.metric, *_steps(project)],
+            [settings.costs.model_dump(), settings.validation.sums, settings.validation.worth],
             {name: value for name, value in options.items() if name not in space},
             __version__,
         ]
@@ -150,61 +151,6 @@ def plan_study(project: Project, dataset: DatasetVersion, candidate: str) -> Stu
         seed=derive_seed(settings.project.seed, "tune", candidate),
         pruner=settings.tune.pruner,
     )
-
-
-class WindowJudge:
-    """Tells the metric of some options on one of the windows before those held back.
-
-    Raises, when it is made, a ``ModelError`` where the history is too short for both.
-    """
-
-    def __init__(self, project: Project, panel: Panel, candidate: str) -> None:
-        self._project = project
-        self._candidate = candidate
-        held = BacktestPlan.of(project.settings)
-        self._horizon, self._step = held.horizon, held.step
-        self._fixed = make_candidate(project, candidate).parameters()
-        windows = project.settings.tune.windows
-        try:
-            end = cutoffs(panel, held)[0]
-            self._panel = panel.until(end, horizon=self._horizon)
-            self._cutoffs = cutoffs(self._panel, replace(held, windows=windows))
-        except ModelError as error:
-            raise ModelError(
-                error.code,
-                f"tuning needs {windows} windows before the {held.windows} held back: {error.message}",
-                hint="lower tune.windows, validate.windows, validate.step or forecast.horizon, or bring older data",
-                path="tune.windows",
-            ) from error
-
-    def __call__(self, options: Mapping[str, Any], window: int) -> float:
-        """The metric on a window, the oldest first.
-
-        Raises:
-            ModelError: the candidate fails, or the metric cannot be told.
-        """
-        project, candidate = self._project, self._candidate
-        whole = {**self._fixed, **options}
-        metric = project.settings.validation.metric
-        past = self._panel.until(self._cutoffs[window] + self._horizon, horizon=self._horizon)
-        backtest = run_backtest(
-            lambda: make_candidate(project, candidate, options=whole),
-            past,
-            BacktestPlan(1, self._horizon, self._step),
-            fit_context(project),
-            name=candidate,
-        )
-        settings = project.settings
-        scores = score_backtest(backtest, past, sums=Sums.of(settings), ordering=Ordering.of(settings))
-        measure = scores.overall.get(metric)
-        if measure is None or measure.value is None:
-            reason = "no such metric" if measure is None else measure.reason
-            raise ModelError(
-                "tune_metric",
-                f"{metric} of window {window + 1} cannot be told: {reason}",
-                hint="tune by a metric that one window tells: --set validate.metric=pinball",
-            )
-        return measure.value
 
 
 def tune_candidate(
@@ -234,13 +180,12 @@ def tune_candidate(
         UsageError: the candidate is unknown, or there is nothing to tune about it.
         ModelError: the history is too short, or the candidate fails with its present options.
         ConflictError: another process tunes in this project.
-        UnavailableError: the studies or MLflow are away.
+        UnavailableError: the studies or MLflow are away, or the engine is.
     """
     ends_at = time.monotonic() + seconds
     settings = project.settings
-    judge = WindowJudge(project, panel, candidate)
     plan = plan_study(project, dataset, candidate)
-    with held_study(project, plan) as study:
+    with held_study(project, plan) as study, _judge(project, panel, dataset, candidate) as judge:
 
         def start(name: str, options: Mapping[str, Any], tags: Mapping[str, str]) -> str:
             tags = {"everloop.tuned": candidate, "everloop.study": plan.name, **tags}
@@ -252,7 +197,7 @@ def tune_candidate(
             searched = search(
                 study,
                 judge,
-                Budget(settings.tune.trials, ends_at, 2 * settings.validation.windows),
+                Budget(settings.tune.trials, ends_at, 2 * settings.validation.windows, settings.tune.at_once),
                 runs=TrialRuns(tracker, run_id, start),
                 metric=settings.validation.metric,
                 progress=progress,
@@ -261,6 +206,7 @@ def tune_candidate(
                 project,
                 panel,
                 study,
+                dataset=dataset,
                 seconds=ends_at - time.monotonic(),
                 progress=lambda _, word: progress(len(searched.trials), word),
             )
@@ -270,6 +216,17 @@ def tune_candidate(
             _record(tracker, tuning)
             tracker.finish(run_id)
     return tuning
+
+
+@contextmanager
+def _judge(project: Project, panel: Panel, dataset: DatasetVersion, candidate: str) -> Iterator[Judge]:
+    """Who judges trials: this process, or the settings' engine."""
+    settings = project.settings.engine
+    if not settings.is_shared:
+        yield WindowJudge(project, panel, candidate)
+        return
+    with Engine(settings, home=project.home) as engine:
+        yield EngineJudge(project, panel, dataset.version, candidate, engine)
 
 
 def _record(tracker: Tracker, tuning: Tuning) -> None:

@@ -16,12 +16,13 @@ import pytest
 import pieces as jobs
 from everloop.core.clock import SystemClock
 from everloop.core.engine import cluster as by_ray
-from everloop.core.engine.running import run_pieces
+from everloop.core.engine.running import Engine, run_pieces
 from everloop.core.errors import UnavailableError
 from everloop.core.project import Project
 from everloop.core.settings.engine import EngineSettings
 from everloop.data.ingest import ingest
 from everloop.data.loading import load_panel
+from everloop.validate.trial_windows import EngineJudge, WindowJudge
 from everloop.validate.windows import Recipe, compute_ahead
 
 ray = pytest.importorskip("ray")
@@ -66,6 +67,19 @@ def test_backtests_on_two_nodes_are_those_of_this_machine(nodes: Any, make_kiosk
         assert here[0].mean.tobytes() == there[0].mean.tobytes()
         for ends in ("lower", "upper"):
             assert getattr(here[0], ends)[80.0].tobytes() == getattr(there[0], ends)[80.0].tobytes()
+
+
+def test_a_trials_windows_on_two_nodes_are_those_of_this_machine(
+    nodes: Any, make_kiosk: Callable[..., Project]
+) -> None:
+    project = make_kiosk("engine.kind=ray", "tune.windows=2", days=120)
+    ingest(project, SystemClock())
+    panel, dataset = load_panel(project, horizon=7)
+    wanted = [({"weeks": weeks}, window) for weeks in (1, 3) for window in range(2)]
+    with Engine(project.settings.engine, home=project.home) as engine:
+        assert engine.width == 2
+        there = EngineJudge(project, panel, dataset.version, "toy:MeanOfWeeks", engine).judge(wanted)
+    assert there == WindowJudge(project, panel, "toy:MeanOfWeeks").judge(wanted)
 
 
 def test_a_failure_on_a_node_is_an_outcome(nodes: Any, tmp_path: Path) -> None:

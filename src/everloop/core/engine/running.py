@@ -42,11 +42,11 @@ class Engine:
         self._shelf = Shelf(home / "pieces", keep_gb=settings.keep_gb)
         self._workers: Workers
         if settings.kind == "ray":
-            self._workers = RayWorkers(settings.workers, settings.address)
-        elif settings.workers == 1:
+            self._workers = RayWorkers(settings.most_workers, settings.address)
+        elif settings.most_workers == 1:
             self._workers = _Here()
         else:
-            self._workers = ProcessWorkers(settings.workers)
+            self._workers = ProcessWorkers(settings.most_workers)
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from everloop.core.errors import SettingsError, nearest
 __all__ = ["Key", "Section", "key", "table"]
 
 _WORDS = {
+    "`int | null`": "an integer",
     "`int`": "an integer",
     "`float`": "a number",
     "`str`": "text",

@@ -21,6 +21,13 @@ class TuneSettings(Section):
         "back for the check of the winner.",
         ge=1,
     )
+    at_once: int = key(
+        1,
+        unit="trials",
+        help="How many trials are begun together. They do not learn from each other, so one at a time finds most in a "
+        "number of trials; with more of them `[engine]` has more windows to compute side by side.",
+        ge=1,
+    )
     pruner: Literal["median", "hyperband", "none"] = key(
         "median", help="Which trials are given up before their last window: those worse than half of the others so far."
     )
