@@ -71,7 +71,7 @@ def _train(project: Project, store: Store) -> tuple[list[Examination], Release |
         if best is None:
             return examinations, None
         advance(len(settings.train.candidates), f"fitting {best.candidate}")
-        fitted = fit_candidate(project, panel, best.candidate)
+        fitted = fit_candidate(project, panel, best.candidate, dataset=dataset)
         release = build_release(
             project,
             clock,

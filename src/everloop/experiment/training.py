@@ -6,7 +6,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
 from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
+from everloop.data.table import DatasetVersion
+from everloop.experiment.group_fits import fit_groups
 from everloop.models.catalog import make_forecaster
 from everloop.models.ensemble import ENSEMBLE, MEMBERS
 from everloop.models.forecaster import FitContext, Forecaster
-from everloop.models.partitioned import GROUP_MODEL, PARTITIONED
+from everloop.models.partitioned import GROUP_MODEL, PARTITIONED, PartitionedForecaster
 
 __all__ = ["Fitted", "fit_candidate", "fit_context", "make_candidate", "saved_digest"]
 
@@ -101,6 +104,7 @@ def fit_candidate(
     *,
     options: Mapping[str, Any] | None = None,
     seed_names: tuple[str, ...] = (),
+    dataset: DatasetVersion | None = None,
 ) -> Fitted:
     """Fit a candidate to all that a panel holds.
 
@@ -110,15 +114,24 @@ def fit_candidate(
         candidate: its name in the settings.
         options: constructor parameters instead of the settings' own.
         seed_names: further names that the seed follows from.
+        dataset: the version that the whole panel was loaded from; given, models of groups are fitted by the settings'
+            engine, else in this process.
 
     Raises:
         UsageError: there is no such candidate.
         ModelError: it cannot be fitted to these data.
+        IntegrityError: the table gives a worker another panel.
+        UnavailableError: the engine is away.
     """
     model = make_candidate(project, candidate, options=options)
     context = fit_context(project, seed_names=seed_names)
     started = time.perf_counter()
-    fitted = fit_model(model, panel, context, name=candidate)
+    fitted: Forecaster
+    if dataset is not None and project.settings.engine.is_shared and type(model) is PartitionedForecaster:
+        with _telling(candidate):
+            fitted = fit_groups(project, panel, dataset.version, model, context)
+    else:
+        fitted = fit_model(model, panel, context, name=candidate)
     seconds = time.perf_counter() - started
     return Fitted(candidate, fitted, fitted.parameters(), saved_digest(fitted), seconds, peak_bytes(), context)
 
@@ -129,8 +142,15 @@ def fit_model(model: Forecaster, panel: Panel, context: FitContext, *, name: str
     Raises:
         ModelError: the fit raised.
     """
-    try:
+    with _telling(name):
         return model.fit(panel, context)
+
+
+@contextmanager
+def _telling(name: str) -> Iterator[None]:
+    """Errors of any kind as errors of a candidate."""
+    try:
+        yield
     except EverloopError:
         raise
     except Exception as error:  # a user's own class may raise anything; it is told with the candidate's name

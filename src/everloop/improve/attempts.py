@@ -126,7 +126,7 @@ class Attempts:
         """Fit, release, rehearse and roll out a candidate; ``None`` where its rehearsal adds it to ``stopped``."""
         candidate = examination.candidate
         self.tell(f"fitting {candidate}")
-        fitted = fit_candidate(self.project, self.panel, candidate)
+        fitted = fit_candidate(self.project, self.panel, candidate, dataset=self.dataset)
         known = self._in_charge()
         if known is not None and known.manifest.model_digest == fitted.model_digest:
             reason = f"{candidate} gives the very model that is in charge already, release {known.digest[:12]}"

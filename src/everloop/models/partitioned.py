@@ -24,7 +24,7 @@ from everloop.models.forecaster import FitContext, Forecast, Forecaster, Forecas
 from everloop.models.panel_groups import group_texts, of_series
 from everloop.models.state import load_head, load_panel, save_head, save_panel
 
-__all__ = ["GROUP_MODEL", "PARTITIONED", "PartitionedForecaster"]
+__all__ = ["GROUP_MODEL", "PARTITIONED", "Group", "PartitionedForecaster"]
 
 PARTITIONED = "partitioned"
 GROUP_MODEL = "lightgbm"
@@ -32,6 +32,23 @@ GROUP_MODEL = "lightgbm"
 
 Ints = NDArray[np.int64]
 _PATH = f"train.options.{PARTITIONED}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Series that get a model of their own.
+
+    Attributes:
+        values: the column's values, as texts.
+        name: the forecaster's name.
+        series: their numbers, rising, shape ``(k,)``.
+        is_shared: whether these are all that have too few series for a model of their own.
+    """
+
+    values: tuple[str, ...]
+    name: str
+    series: Ints
+    is_shared: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +107,42 @@ class PartitionedForecaster:
                 for none of them, or a model fails.
             UsageError: there is no such forecaster, or it takes no such option.
         """
+        groups = self.groups(panel)
+        return self.with_models(panel, groups, [self.fit_group(panel, each, context) for each in groups])
+
+    def groups(self, panel: Panel) -> tuple[Group, ...]:
+        """Who gets a model; groups that share one come last.
+
+        Raises:
+            ModelError: the panel has no such column, a forecaster is not built in or is this one, or options are given
+                for none of them.
+        """
         self._check(panel)
-        groups = group_texts(panel, self.by)
-        alone, shared = self._divided(panel, groups)
-        parts, names = [], self.models or {}
-        for values, name in [*((each, names.get(each[0], self.model)) for each in alone), (shared, self.model)]:
-            rows = np.flatnonzero(np.isin(groups, values))
-            if len(rows):
-                model = self._new(name).fit(of_series(panel, rows), context)
-                parts.append(_Part(values, name, model, len(rows)))
-        self.stand_in_ = len(alone) if shared else int(np.argmax([part.size for part in parts]))
+        texts = group_texts(panel, self.by)
+        alone, shared = self._divided(panel, texts)
+        names = self.models or {}
+        found = [(values, names.get(values[0], self.model), False) for values in alone]
+        found += [(shared, self.model, True)] if shared else []
+        return tuple(
+            Group(values, name, np.flatnonzero(np.isin(texts, values)), is_shared) for values, name, is_shared in found
+        )
+
+    def fit_group(self, panel: Panel, group: Group, context: FitContext) -> Forecaster:
+        """The model of a group; it depends on no other.
+
+        Raises:
+            ModelError: the model fails.
+            UsageError: there is no such forecaster, or it takes no such option.
+        """
+        return self._new(group.name).fit(of_series(panel, group.series), context)
+
+    def with_models(self, panel: Panel, groups: Sequence[Group], models: Sequence[Forecaster]) -> Self:
+        """This forecaster with a fitted model for each group of :meth:`groups`."""
+        parts = [
+            _Part(group.values, group.name, model, len(group.series))
+            for group, model in zip(groups, models, strict=True)
+        ]
+        self.stand_in_ = max(range(len(groups)), key=lambda place: (groups[place].is_shared, parts[place].size, -place))
         return self._of(parts, panel)
 
     @property
