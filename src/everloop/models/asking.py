@@ -32,7 +32,8 @@ def ask(model: Forecaster, request: ForecastRequest, *, missing_ahead: Literal["
         missing_ahead: whether a known-ahead number that is missing is an error; else the model takes the last known.
 
     Returns:
-        The forecast for exactly the asked series and steps. On closed weekdays it is zero and its interval too.
+        The forecast for exactly the asked series and steps. On closed weekdays it is zero and its interval too. Its
+        notes are sorted: those of all series are those of some and of the others.
 
     Raises:
         RequestError: horizon, levels, series or future values do not fit the model.
@@ -45,6 +46,7 @@ def ask(model: Forecaster, request: ForecastRequest, *, missing_ahead: Literal["
         _check_known(panel, request, series)
     levels = tuple(dict.fromkeys(request.levels))
     answer = model.forecast(replace(request, series=series, levels=levels))
+    answer = replace(answer, notes=tuple(sorted(set(answer.notes))))
     return _verified(_closed(panel, answer), request, series)
 
 

@@ -131,15 +131,13 @@ class ErrorPools:
         scale = np.where(np.isfinite(scale), np.maximum(scale, self.floor), np.nan)
         steps = np.broadcast_to(np.arange(1, mean.shape[1] + 1), mean.shape)
         pool = _pool_of(self.step_ends, self.size_ends, steps, np.abs(mean))
-        lower, upper, short = {}, {}, []
+        lower, upper = {}, {}
         for level in levels:
             low, high = self.scores.bounds(level)
             lower[level] = np.maximum(np.minimum(mean + low[pool] * scale, mean), self.lowest)
             upper[level] = np.maximum(mean + high[pool] * scale, mean)
             if np.isnan(lower[level]).any():
-                short.append(f"{level:g} %")
-        if short:
-            notes = (*notes, f"no interval for {', '.join(short)} where there are too few past errors")
+                notes = (*notes, f"no interval for {level:g} % where there are too few past errors")
         return Forecast(forecast.series, forecast.cutoff, mean, lower, upper, (*forecast.notes, *notes))
 
     def save(self, folder: Path) -> None:

@@ -137,15 +137,23 @@ class Answerer:
             query: another horizon or other levels than the settings'; it is not bound by ``serve.max_series``.
 
         Raises:
-            UnavailableError: nobody has the role, or the store does not answer.
+            UnavailableError: nobody has the role, the store does not answer, or the engine is away or loses its workers
+                again and again.
             ModelError: the model fails.
         """
         served = self.served(role)
-        hasten_for_many(self._project, served)
+        parts: Snapshot | None = None
+        if self._project.settings.engine.is_shared:
+            from everloop.serve.batch.parts import EngineBatch  # what no server needs
+
+            parts = EngineBatch(self._project, served)
+        else:
+            hasten_for_many(self._project, served)
         answer, prediction = self.compute(
             query or ForecastQuery(),
             served,
             About("batch", "champion" if role == "champion" else "shadow", prediction_id, twin),
+            snapshot=parts,
         )
         self._keep(prediction)
         return answer
