@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import pieces as jobs
+from everloop.cli.main import main
 from everloop.core.clock import SystemClock
 from everloop.core.engine import cluster as by_ray
 from everloop.core.engine.running import Engine, run_pieces
@@ -22,6 +24,7 @@ from everloop.core.project import Project
 from everloop.core.settings.engine import EngineSettings
 from everloop.data.ingest import ingest
 from everloop.data.loading import load_panel
+from everloop.release.bundle import open_release
 from everloop.validate.trial_windows import EngineJudge, WindowJudge
 from everloop.validate.windows import Recipe, compute_ahead
 
@@ -80,6 +83,26 @@ def test_a_trials_windows_on_two_nodes_are_those_of_this_machine(
         assert engine.width == 2
         there = EngineJudge(project, panel, dataset.version, "toy:MeanOfWeeks", engine).judge(wanted)
     assert there == WindowJudge(project, panel, "toy:MeanOfWeeks").judge(wanted)
+
+
+def test_a_run_and_its_forecasts_on_two_nodes_are_those_of_this_machine(
+    nodes: Any, make_kiosk: Callable[..., Project], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "train.options={partitioned={by='item',options={lightgbm={trees=10}}}}"
+    found = []
+    for name, kind in (("here", "local"), ("there", "ray")):
+        project = make_kiosk(days=150, name=name)
+        words = ["-p", str(project.root), "--set", options, "--set", "train.candidates=['partitioned']"]
+        words += ["--set", f"engine.kind={kind}", "--json"]
+        assert main(["run", *words]) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert main(["forecast", "--out", str(project.root / "f.parquet"), *words]) == 0
+        capsys.readouterr()
+        digest = open_release(project.releases / made["release"]).manifest.model_digest
+        found.append((digest, (project.root / "f.parquet").read_bytes()))
+        computed = {path.parent.name for path in (project.home / "pieces").glob("*/*")}
+        assert bool(computed) == (kind == "ray")
+    assert found[0] == found[1]
 
 
 def test_a_failure_on_a_node_is_an_outcome(nodes: Any, tmp_path: Path) -> None:
