@@ -15,9 +15,7 @@ from everloop.models.ensemble import ENSEMBLE, EnsembleForecaster, average
 from everloop.models.forecaster import Forecast
 from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.examination import Examination, Reference
-from everloop.validate.hierarchy import Sums
-from everloop.validate.ordering import Ordering
-from everloop.validate.scores import score_backtest
+from everloop.validate.scores import score_as_set
 
 __all__ = ["blend", "blended"]
 
@@ -41,15 +39,7 @@ def blended(project: Project, panel: Panel, candidate: str, done: Sequence[Exami
     if len(found) < len(model.members):
         return None
     backtest = blend(found)
-    settings = project.settings
-    scores = score_backtest(
-        backtest,
-        panel,
-        slices=settings.validation.slices,
-        sums=Sums.of(settings),
-        ordering=Ordering.of(settings),
-    )
-    return Reference(candidate, model.parameters(), backtest, scores)
+    return Reference(candidate, model.parameters(), backtest, score_as_set(backtest, panel, project.settings))
 
 
 def blend(backtests: Sequence[Backtest]) -> Backtest:

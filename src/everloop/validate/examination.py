@@ -19,11 +19,9 @@ from everloop.validate.gates.behaviour import keeps_laws, no_leaking_columns
 from everloop.validate.gates.judging import Cases, judge
 from everloop.validate.gates.pairing import Clusters
 from everloop.validate.gates.result import GateResult, blocking, waived
-from everloop.validate.hierarchy import Sums
-from everloop.validate.ordering import Ordering
 from everloop.validate.ranking import TOTALS
 from everloop.validate.recording import record_examination
-from everloop.validate.scores import Evaluation, Scores, evaluate, score_backtest
+from everloop.validate.scores import Evaluation, Scores, evaluate, score_as_set
 from everloop.validate.windows import Recipe, backtest_in_pieces
 
 if TYPE_CHECKING:
@@ -176,14 +174,7 @@ def backtest_candidate(
             name=candidate,
             progress=progress,
         )
-    scores = score_backtest(
-        backtest,
-        panel,
-        slices=settings.validation.slices,
-        sums=Sums.of(settings),
-        ordering=Ordering.of(settings),
-    )
-    return Reference(candidate, unfitted.parameters(), backtest, scores)
+    return Reference(candidate, unfitted.parameters(), backtest, score_as_set(backtest, panel, settings))
 
 
 def examine(

@@ -30,9 +30,7 @@ from everloop.models.forecaster import Forecaster, ForecastRequest
 from everloop.models.groups import groups_of
 from everloop.validate.backtest import Backtest, BacktestPlan, Fold, run_backtest
 from everloop.validate.gates.pairing import Clusters, Estimate, saving
-from everloop.validate.hierarchy import Sums
-from everloop.validate.ordering import Ordering
-from everloop.validate.scores import score_backtest
+from everloop.validate.scores import score_as_set
 
 __all__ = ["Explanation", "GroupWorth", "explain"]
 
@@ -158,16 +156,7 @@ def explain(
     progress(0, 1, "the whole")
     whole = _backtest(project, panel, recipe, made.append)
     models = [each for each in made if isinstance(each, TreeModel)]
-    groups = _groups(panel, models[0] if models else None, by_column=by_column)
-    unknown = [name for name in only if name not in groups]
-    if unknown or not groups:
-        raise UsageError(
-            "explain_group",
-            f"there is no group {unknown[0]!r}" if unknown else f"{recipe.candidate} has no features to leave out",
-            hint=nearest(unknown[0], groups) if unknown else "it looks at the target's past alone",
-            path="--group",
-        )
-    groups = {name: members for name, members in groups.items() if not only or name in only}
+    groups = _asked(_groups(panel, models[0] if models else None, by_column=by_column), only, recipe.candidate)
     alpha = project.settings.validation.gates.alpha
     compare = _Compare(project, panel, whole, alpha / len(groups))
     gains = _mean_gains(models)
@@ -205,7 +194,7 @@ class _Compare:
 
     def value(self, backtest: Backtest) -> float | None:
         settings = self.project.settings
-        scores = score_backtest(backtest, self.panel, sums=Sums.of(settings), ordering=Ordering.of(settings))
+        scores = score_as_set(backtest, self.panel, settings, has_slices=False)
         measure = scores.overall.get(settings.validation.metric)
         return None if measure is None else measure.value
 
@@ -234,6 +223,23 @@ def _backtest(
 
     plan = replace(BacktestPlan.of(project.settings), mode="refit")
     return run_backtest(make, panel, plan, fit_context(project), name=recipe.candidate)
+
+
+def _asked(groups: Mapping[str, tuple[str, ...]], only: Collection[str], candidate: str) -> dict[str, tuple[str, ...]]:
+    """The groups that are looked at; all where ``only`` is empty.
+
+    Raises:
+        UsageError: one of them is unknown, or there is none at all.
+    """
+    unknown = [name for name in only if name not in groups]
+    if unknown or not groups:
+        raise UsageError(
+            "explain_group",
+            f"there is no group {unknown[0]!r}" if unknown else f"{candidate} has no features to leave out",
+            hint=nearest(unknown[0], groups) if unknown else "it looks at the target's past alone",
+            path="--group",
+        )
+    return {name: members for name, members in groups.items() if not only or name in only}
 
 
 def _groups(panel: Panel, model: TreeModel | None, *, by_column: bool) -> dict[str, tuple[str, ...]]:

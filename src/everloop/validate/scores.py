@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import SettingsError, nearest
+from everloop.core.settings.whole import Settings
 from everloop.data.panel import Panel
 from everloop.validate.backtest import Backtest, Fold
-from everloop.validate.hierarchy import Sums
+from everloop.validate.hierarchy import Sums, WeightedError
 from everloop.validate.metrics import Cells, Measure, metric_cells, reduce_cells, step_cells
 from everloop.validate.ordering import COST, COST_IN_ALL, Ordering, score_orders
 from everloop.validate.ranking import TOTALS, total_groupings, wape_of_totals
 from everloop.validate.uncertainty import weighted_pinball
 
-__all__ = ["Evaluation", "Scores", "evaluate", "score_backtest", "skill"]
+__all__ = ["Evaluation", "Scores", "evaluate", "score_as_set", "score_backtest", "skill"]
 
 Measures = dict[str, Measure]
 
@@ -86,8 +87,53 @@ def score_backtest(
         SettingsError: a slice is neither.
         UsageError: a column of the sums or of the costs is not there.
     """
+    cells = _cells(backtest)
+    by_step = tuple(
+        _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
+        for step in range(backtest.plan.horizon)
+    )
+    orders = None if ordering is None else score_orders(ordering, backtest, panel)
+    cells |= {} if orders is None else orders.cells()  # of a whole order, not of a step
+    series = np.concatenate([fold.positions for fold in backtest.folds])
+    by_slice = {}
+    for column in slices:
+        codes, values = slice_values(panel, column)
+        by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
+    windows = len(backtest.folds)
+    window = np.repeat(np.arange(windows), [len(fold.positions) for fold in backtest.folds])
+    overall, by_fold = _grouped(cells, None, 1)[0], _grouped(cells, window, windows)
+    if orders is not None:
+        overall[COST_IN_ALL] = orders.in_all()
+        for number, measures in enumerate(by_fold):
+            measures[COST_IN_ALL] = orders.in_all(window == number)
+    for name, found in _window_measures(backtest, panel, sums).items():
+        overall[name] = _mean_of(found)
+        for measures, measure in zip(by_fold, found, strict=True):
+            measures[name] = measure
+    return Scores(overall, tuple(by_fold), by_step, by_slice)
+
+
+def score_as_set(backtest: Backtest, panel: Panel, settings: Settings, *, has_slices: bool = True) -> Scores:
+    """The metrics of a backtest that a project's settings ask for.
+
+    Args:
+        backtest: the forecasts beside what happened.
+        panel: the data that it was made on.
+        settings: the slices, the sums and the costs.
+        has_slices: whether the slices are wanted.
+
+    Raises:
+        SettingsError: a slice is neither a series nor a static column.
+        UsageError: a column of the sums or of the costs is not there.
+    """
+    slices = settings.validation.slices if has_slices else ()
+    return score_backtest(backtest, panel, slices=slices, sums=Sums.of(settings), ordering=Ordering.of(settings))
+
+
+def _cells(backtest: Backtest) -> dict[str, Cells]:
+    """What each forecast adds to the metrics that are made of single forecasts."""
     folds = backtest.folds
-    cells = metric_cells(
+    return metric_cells(
         np.concatenate([fold.actual for fold in folds]),
         np.concatenate([fold.mean for fold in folds]),
         lower={level: np.concatenate([fold.lower[level] for fold in folds]) for level in backtest.levels},
@@ -95,48 +141,25 @@ def score_backtest(
         mase_scale=np.concatenate([fold.mase_scale for fold in folds]),
         rmsse_scale=np.concatenate([fold.rmsse_scale for fold in folds]),
     )
-    fold_of_row = np.repeat(np.arange(len(folds)), [len(fold.positions) for fold in folds])
-    series = np.concatenate([fold.positions for fold in folds])
-    orders = None if ordering is None else score_orders(ordering, backtest, panel)
-    by_step = tuple(
-        _grouped({name: step_cells(each, step) for name, each in cells.items()}, None, 1)[0]
-        for step in range(backtest.plan.horizon)
-    )
-    cells |= {} if orders is None else orders.cells()  # of a whole order, not of a step
-    by_slice = {}
-    for column in slices:
-        codes, values = slice_values(panel, column)
-        by_slice[column] = dict(zip(values, _grouped(cells, codes[series], len(values)), strict=True))
-    overall, by_fold = _grouped(cells, None, 1)[0], _grouped(cells, fold_of_row, len(folds))
-    if orders is not None:
-        overall[COST_IN_ALL] = orders.in_all()
-        for number, measures in enumerate(by_fold):
-            measures[COST_IN_ALL] = orders.in_all(fold_of_row == number)
+
+
+def _window_measures(backtest: Backtest, panel: Panel, sums: Sums | None) -> dict[str, list[Measure]]:
+    """The metrics that are made of all forecasts of a window together, for each window; overall their mean counts."""
     groupings = total_groupings(panel)
-    for measures, fold in zip(by_fold, folds, strict=True):
-        measures[TOTALS] = wape_of_totals(groupings, fold)
-    overall[TOTALS] = _mean_of([measures[TOTALS] for measures in by_fold])
-    if sums is not None:
-        for measures, fold in zip(by_fold, folds, strict=True):
-            measures["wrmsse"] = _wrmsse(sums, fold, panel)
-        overall["wrmsse"] = _mean_of([measures["wrmsse"] for measures in by_fold])
-    if sums is not None and backtest.levels:
-        for measures, fold, found in zip(by_fold, folds, weighted_pinball(sums, backtest, panel), strict=True):
-            n = int(np.isfinite(fold.actual).sum())
-            measures["wspl"] = Measure(found.value, n, "mean one-step differences of the sums", found.reason)
-        overall["wspl"] = _mean_of([measures["wspl"] for measures in by_fold])
-    return Scores(
-        overall=overall,
-        by_fold=tuple(by_fold),
-        by_step=by_step,
-        by_slice=by_slice,
-    )
+    found = {TOTALS: [wape_of_totals(groupings, fold) for fold in backtest.folds]}
+    if sums is None:
+        return found
+    measured = [(fold, sums.error(panel.until(fold.cutoff), fold.actual, fold.mean)) for fold in backtest.folds]
+    found["wrmsse"] = [_of_sums(fold, error, "mean squared one-step differences") for fold, error in measured]
+    if backtest.levels:
+        errors = zip(backtest.folds, weighted_pinball(sums, backtest, panel), strict=True)
+        found["wspl"] = [_of_sums(fold, error, "mean one-step differences") for fold, error in errors]
+    return found
 
 
-def _wrmsse(sums: Sums, fold: Fold, panel: Panel) -> Measure:
-    found = sums.error(panel.until(fold.cutoff), fold.actual, fold.mean)
+def _of_sums(fold: Fold, error: WeightedError, differences: str) -> Measure:
     n = int(np.isfinite(fold.actual).sum())
-    return Measure(found.value, n, "mean squared one-step differences of the sums", found.reason)
+    return Measure(error.value, n, f"{differences} of the sums", error.reason)
 
 
 def _mean_of(measures: Sequence[Measure]) -> Measure:
