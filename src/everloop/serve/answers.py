@@ -117,7 +117,7 @@ class Answerer:
             ModelError: the model fails.
         """
         answer, prediction = self.compute(query, self.served(), About(kind, prediction_id=prediction_id))
-        self._keep(prediction)
+        self.keep(prediction)
         return answer
 
     def answer_batch(
@@ -155,7 +155,7 @@ class Answerer:
             About("batch", "champion" if role == "champion" else "shadow", prediction_id, twin),
             snapshot=parts,
         )
-        self._keep(prediction)
+        self.keep(prediction)
         return answer
 
     def compute(
@@ -173,7 +173,7 @@ class Answerer:
             RequestError: the query does not fit.
             ModelError: the model fails.
         """
-        is_limited = about.kind != "batch"
+        is_limited = about.kind not in ("batch", "batch_new")
         values, record = compute_values(self._project, served, query, is_limited=is_limited, snapshot=snapshot)
         prediction = self._prediction(served, values, record, about)
         answer = Answer(
@@ -215,7 +215,8 @@ class Answerer:
             experiment=about.experiment,
         )
 
-    def _keep(self, prediction: Prediction) -> None:
+    def keep(self, prediction: Prediction) -> None:
+        """Store what :meth:`compute` gave; an answer that is stored under its id stays as it is."""
         from everloop.store.facts import add_predictions, has_prediction  # what no server needs before it answers
 
         with self._store.write() as tx:

@@ -46,7 +46,8 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
         role: who answered: ``"champion"``, ``"challenger"`` for its share of a split, ``"named"`` where the caller
             named the release, ``"fallback"`` or ``"baseline"`` for who stepped in for one that failed, or ``"shadow"``
             for what a challenger would have said.
-        kind: the door it came through: ``"forecast"``, ``"infer"``, ``"invocations"``, ``"batch"``.
+        kind: the door it came through: ``"forecast"``, ``"infer"``, ``"invocations"``, ``"batch"``, or
+            ``"batch_new"`` for series beside a batch that were in no data yet.
         twin: for a shadow, the id of the champion's answer to the same request.
         first_time: the first instant that it speaks of; for a model without a time, when it was answered.
         last_time: the last one.

@@ -23,7 +23,7 @@ from everloop.store.engine import Store
 from everloop.store.facts import find_prediction, has_prediction
 from everloop.store.values import ForecastValues
 
-__all__ = ["Batch", "batch_id", "make_batch"]
+__all__ = ["Batch", "batch_id", "make_batch", "stored_answer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ def batch_id(release: str, state: str, *rest: Any) -> str:
     return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-8{text[17:20]}-{text[20:32]}"
 
 
-def make_batch(project: Project, store: Store, clock: Clock, query: ForecastQuery) -> Batch:
+def make_batch(
+    project: Project, store: Store, clock: Clock, query: ForecastQuery, *, answerer: Answerer | None = None
+) -> Batch:
     """The champion's forecast of every series, from the store where the same was made before.
 
     Args:
@@ -67,6 +69,7 @@ def make_batch(project: Project, store: Store, clock: Clock, query: ForecastQuer
         store: its store.
         clock: the time that a new prediction carries.
         query: horizon and levels; it is about all series.
+        answerer: what answers, where the caller has loaded one already.
 
     Raises:
         UnavailableError: there is no champion, or the store does not answer.
@@ -84,14 +87,14 @@ def make_batch(project: Project, store: Store, clock: Clock, query: ForecastQuer
     names = (loops, own) if is_usual else (own,)
     with store.read() as tx:
         state = find_state(tx, wanted.state) if wanted.state else None
-    stored = _stored(store, names, record)
+    stored = stored_answer(store, names, record)
     if stored is not None:
         cutoff = datetime.fromisoformat(manifest.cutoff) if state is None else state.cutoff
         return Batch(stored[0], wanted.release, wanted.state, cutoff, stored[1], is_stored=True)
     with store.read() as tx:
         # an id is taken where the settings changed since, or what is stored cannot be read
         name = next((each for each in names if not has_prediction(tx, each)), None)
-    answer = Answerer(project, store, clock).answer_batch(prediction_id=name, query=query)
+    answer = (answerer or Answerer(project, store, clock)).answer_batch(prediction_id=name, query=query)
     return Batch(answer.prediction_id, answer.release, answer.state, answer.cutoff, answer.values, is_stored=False)
 
 
@@ -103,8 +106,14 @@ def _record(project: Project, manifest: Manifest, query: ForecastQuery) -> dict[
     return {"series": None, "horizon": steps, "levels": list(levels), "future": {}}
 
 
-def _stored(store: Store, names: tuple[str, ...], record: dict[str, Any]) -> tuple[str, ForecastValues] | None:
-    """The answer to the very same question and its id, where it is in the store and can be read."""
+def stored_answer(store: Store, names: tuple[str, ...], record: dict[str, Any]) -> tuple[str, ForecastValues] | None:
+    """The answer to the very same question and its id, where it is in the store and can be read.
+
+    Args:
+        store: the store.
+        names: the ids that it may have.
+        record: the question with everything spelled out.
+    """
     asked = canonical_json(record).encode()
     with store.read() as tx:
         found = [find_prediction(tx, name) for name in names if has_prediction(tx, name)]
