@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from everloop.core.project import Project
 from everloop.serve.doors.doorway import Doorway
@@ -15,7 +16,7 @@ from everloop.serve.traffic import RELEASE_HEADER, UNIT_HEADER
 from everloop.store.engine import Store
 from everloop.store.records import Scope
 
-__all__ = ["Admission", "Visit"]
+__all__ = ["Admission", "Ending", "Visit"]
 
 _UNIT = UNIT_HEADER.lower().encode()
 _RELEASE = RELEASE_HEADER.lower().encode()
@@ -66,6 +67,29 @@ class Visit:
         """The same by name and value."""
         lines = self.answer_headers.decode("latin-1").split("\r\n")
         return [(name, value) for name, _, value in (line.partition(": ") for line in lines if line)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ended.
+
+    Attributes:
+        status: the HTTP status of the answer.
+        seconds: from its coming to its answer.
+        route: the route's path as it is declared.
+        method: the HTTP method, or ``"gRPC"``.
+        prediction: the id of the prediction, empty where none was made.
+        release: the digest of the release that answered, likewise.
+        error: the code of the error, likewise.
+    """
+
+    status: int
+    seconds: float
+    route: str
+    method: str
+    prediction: str = ""
+    release: str = ""
+    error: str = ""
 
 
 class Admission:
@@ -133,39 +157,28 @@ class Admission:
         """Whether the end of a request with this status is written anywhere; :meth:`leave` need not be called else."""
         return self._spans is not None or (self._is_journaled and self._journal.is_wanted(status))
 
-    def refused(self, headers: Headers, status: int, seconds: float, *, route: str, method: str, error: str) -> None:
+    def refused(self, headers: Headers, ending: Ending) -> None:
         """Note a request that was not let in."""
-        self.leave(Visit(headers, NOBODY, None), status, seconds, route=route, method=method, error=error)
+        self.leave(Visit(headers, NOBODY, None), ending)
 
-    def leave(
-        self,
-        visit: Visit,
-        status: int,
-        seconds: float,
-        *,
-        route: str,
-        method: str,
-        prediction: str = "",
-        release: str = "",
-        error: str = "",
-    ) -> None:
+    def leave(self, visit: Visit, ending: Ending) -> None:
         """Note how a request ended."""
-        is_written = self._is_journaled and self._journal.is_wanted(status)
+        is_written = self._is_journaled and self._journal.is_wanted(ending.status)
         if not is_written and self._spans is None:
             return
         trace = visit.trace or begin_trace(list(visit.headers.items()))
         line = RequestLine(
-            at=time.time() - seconds,
+            at=time.time() - ending.seconds,
             request_id=trace.request_id,
             trace_id=trace.trace_id,
-            route=route,
-            method=method,
-            status=status,
-            seconds=seconds,
+            route=ending.route,
+            method=ending.method,
+            status=ending.status,
+            seconds=ending.seconds,
             caller=visit.caller.id,
-            prediction=prediction,
-            release=release,
-            error=error,
+            prediction=ending.prediction,
+            release=ending.release,
+            error=ending.error,
         )
         if is_written:
             self._journal.write(line)

@@ -15,6 +15,7 @@ from everloop import __version__
 from everloop.core.clock import Clock
 from everloop.core.errors import EverloopError, NotFoundError, RequestError, nearest
 from everloop.core.project import Project
+from everloop.serve.admission import Ending
 from everloop.serve.bodies import json_response
 from everloop.serve.doors.rules import Exposure
 from everloop.serve.doors.tls import open_certificate
@@ -80,8 +81,8 @@ def build_app(
         status = error.status_code
         service.metrics.requests("other", _method(request), status).add()
         problem = _routing_error(request, status, paths)
-        headers, method = request.headers.raw, _method(request)
-        service.admission.refused(headers, status, 0.0, route="other", method=method, error=problem.code)
+        ending = Ending(status, 0.0, "other", _method(request), error=problem.code)
+        service.admission.refused(request.headers.raw, ending)
         return respond(problem, headers=dict(error.headers or {}), path=request.scope["path"])
 
     async def failure(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 
 from everloop.core.errors import EverloopError
-from everloop.serve.admission import Visit
+from everloop.serve.admission import Ending, Visit
 from everloop.serve.failures import error_content, error_headers, internal_error, status_of
 from everloop.serve.http.exchange import Exchange
 from everloop.serve.service import Service
@@ -120,18 +120,9 @@ class DirectRoute(ABC):
         self._latency.observe(seconds)
         if not self._admission.is_noted(status):
             return
-        visit = passage.visit
-        if visit is None:
-            headers = passage.exchange.headers
-            self._admission.refused(headers, status, seconds, route=self._route, method=self._method, error=error)
-            return
-        self._admission.leave(
-            visit,
-            status,
-            seconds,
-            route=self._route,
-            method=self._method,
-            prediction="" if prediction is None else prediction.id,
-            release="" if prediction is None else prediction.release,
-            error=error,
-        )
+        made, release = ("", "") if prediction is None else (prediction.id, prediction.release)
+        ending = Ending(status, seconds, self._route, self._method, made, release, error)
+        if passage.visit is None:
+            self._admission.refused(passage.exchange.headers, ending)
+        else:
+            self._admission.leave(passage.visit, ending)

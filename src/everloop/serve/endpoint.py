@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from everloop.core.errors import EverloopError, RequestError, UnavailableError
-from everloop.serve.admission import Visit
+from everloop.serve.admission import Ending, Visit
 from everloop.serve.failures import internal_error, respond, status_of
 from everloop.serve.service import Service
 from everloop.store.records import Scope
@@ -87,21 +87,19 @@ async def _admitted(
 def _leave(service: Service, request: Request, response: Response, seconds: float, path: str) -> None:
     """Note how a request ended."""
     visit: Visit | None = getattr(request.state, "visit", None)
-    code, error = response.status_code, getattr(request.state, "error_code", "")
-    if visit is None:
-        headers = request.headers.raw
-        service.admission.refused(headers, code, seconds, route=path, method=request.method, error=error)
-        return
-    service.admission.leave(
-        visit,
-        code,
+    ending = Ending(
+        response.status_code,
         seconds,
-        route=path,
-        method=request.method,
+        path,
+        request.method,
         prediction=response.headers.get("x-everloop-prediction", ""),
         release=response.headers.get("x-everloop-release", ""),
-        error=error,
+        error=getattr(request.state, "error_code", ""),
     )
+    if visit is None:
+        service.admission.refused(request.headers.raw, ending)
+    else:
+        service.admission.leave(visit, ending)
 
 
 async def _answer(service: Service, request: Request, handler: Handler, *, is_bounded: bool) -> Response:

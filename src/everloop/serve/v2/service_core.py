@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from everloop.core.errors import ModelError, NotFoundError
-from everloop.serve.admission import Visit
+from everloop.serve.admission import Ending, Visit
 from everloop.serve.answers import no_champion
 from everloop.serve.loading import Loaded
 from everloop.serve.recording import encode_request
@@ -64,9 +64,7 @@ class ServiceCore:
         if status == 500:
             metrics.failures.add()
         if visit is not None:
-            service.admission.leave(
-                visit, status, seconds, route=route, method="gRPC", prediction=prediction, error=error
-            )
+            service.admission.leave(visit, Ending(status, seconds, route, "gRPC", prediction, error=error))
 
     def is_ready(self) -> bool:
         """Whether a release is in charge."""
