@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
@@ -16,8 +17,10 @@ from everloop.data.table import head
 from everloop.improve.refresh import LoadedReleases, refresh_states
 from everloop.loop.context import LoopContext, holder_name
 from everloop.loop.lease import held_lease
-from everloop.serve.batch.making import make_batch
+from everloop.serve.batch.making import Batch, make_batch
+from everloop.serve.batch.newcomers import GrownRows, make_with_new
 from everloop.serve.batch.places import Place
+from everloop.serve.batch.plan import read_plan
 from everloop.serve.batch.rows import BatchRows
 from everloop.serve.batch.totals import total_rows
 from everloop.serve.query import ForecastQuery
@@ -52,6 +55,15 @@ def command(
             "'series'; may be repeated.",
         ),
     ] = None,
+    new: Annotated[
+        Path | None,
+        typer.Option(
+            "--new",
+            metavar="FILE",
+            help="CSV or Parquet of series that are in no data yet: their columns and all static ones; known-ahead "
+            "values, by date where it has the time's column.",
+        ),
+    ] = None,
     project: ProjectOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
@@ -66,6 +78,9 @@ def command(
     With --by the forecasts are summed; the rows tell their level in sum_by, and a total's intervals are learnt from the
     errors of that total in the backtest.
 
+    With --new the series of a file are forecast too, from what they share with others. Their rows come after the
+    others' and are a prediction of their own; a table tells them by its id.
+
     Example: everloop forecast --out forecasts.parquet
     """
     name = table or ("totals" if by else "forecasts")
@@ -77,15 +92,27 @@ def command(
             hint="--keep is for delta:FOLDER and databases",
             path="--keep",
         )
+    if new is not None and by:
+        raise UsageError(
+            "forecast_new",
+            "totals cannot hold series that are new: no backtest tells how much such totals err",
+            hint="leave out --by or --new",
+            path="--new",
+        )
+    plan = None if new is None else read_plan(new)
     with opened(project, set_) as (found, store):
         clock = SystemClock()
         bring_up_to_date(found, store, clock)
         query = ForecastQuery(horizon=horizon, levels=None if level is None else tuple(level))
-        batch = make_batch(found, store, clock, query)
-    rows = total_rows(found, batch, by) if by else BatchRows.of(found, batch)
+        if plan is None:
+            batch, launched = make_batch(found, store, clock, query), None
+        else:
+            batch, launched = make_with_new(found, store, clock, query, plan, path=str(new))
+    rows = _rows(found, batch, launched, by)
     is_written = place.write(rows) if place is not None else False
-    for note in rows.batch.values.notes:
-        say(f"note: {note}")
+    for part in _parts(rows):
+        for note in part.batch.values.notes:
+            say(f"note: {note}")
     summary = {
         "prediction_id": batch.prediction_id,
         "release": batch.release,
@@ -94,13 +121,29 @@ def command(
         "file": None if place is None else place.text,
         "is_written": is_written,
     }
+    if launched is not None:
+        summary |= {"new_series": len(launched.values.series), "new_prediction_id": launched.prediction_id}
     if as_json:
         print_json(summary | ({} if place is not None else {"forecasts": _plain(rows.plain())}))
         return
     if place is None:
-        _show(rows)
+        for part in _parts(rows):
+            _show(part)
     where = "" if place is None else f" in {place.text}" + ("" if is_written else " already")
     say(f"{rows.height} rows{where}; prediction {batch.prediction_id} by release {batch.release[:12]}")
+    if launched is not None:
+        n, size = len(launched.values.series), launched.values.mean.size
+        say(f"the last {size} rows are of {n} new series; prediction {launched.prediction_id}")
+
+
+def _rows(project: Project, batch: Batch, launched: Batch | None, by: list[str] | None) -> BatchRows:
+    if launched is not None:
+        return GrownRows.joined(project, batch, launched)
+    return total_rows(project, batch, by) if by else BatchRows.of(project, batch)
+
+
+def _parts(rows: BatchRows) -> tuple[BatchRows, ...]:
+    return rows.parts if isinstance(rows, GrownRows) else (rows,)
 
 
 def bring_up_to_date(project: Project, store: Store, clock: SystemClock) -> None:

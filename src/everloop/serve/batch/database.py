@@ -169,7 +169,7 @@ def _holds(connection: Connection, table: Table, rows: BatchRows) -> bool:
         .where(table.c[CUTOFF] == rows.cutoff.item())
         .group_by(table.c[PREDICTION])
     )
-    return [tuple(row) for row in connection.execute(query)] == [(rows.batch.prediction_id, rows.height)]
+    return dict(connection.execute(query).all()) == rows.held
 
 
 def _insert(connection: Connection, table: Table, rows: BatchRows) -> None:

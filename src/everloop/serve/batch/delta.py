@@ -97,7 +97,7 @@ def _holds(table: DeltaTable, rows: BatchRows) -> bool:
         .len()
         .collect()
     )
-    return found.rows() == [(rows.batch.prediction_id, rows.height)]
+    return dict(found.rows()) == rows.held
 
 
 def _gone(cutoffs: list[Any], keep: int) -> list[Any]:

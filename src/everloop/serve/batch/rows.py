@@ -58,6 +58,11 @@ class BatchRows:
         return int(self.batch.values.mean.size)
 
     @property
+    def held(self) -> dict[str, int]:
+        """How many rows there are of each prediction."""
+        return {self.batch.prediction_id: self.height}
+
+    @property
     def bounds(self) -> list[str]:
         """The columns of the intervals' ends."""
         return [name for level in self.batch.values.lower for name in level_labels(level)]
