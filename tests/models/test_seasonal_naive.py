@@ -8,6 +8,7 @@ import pytest
 from everloop.core.errors import ModelError
 from everloop.core.frequency import Frequency
 from everloop.data.panel import Panel
+from everloop.models import seasonal_naive
 from everloop.models.asking import ask
 from everloop.models.forecaster import FitContext, ForecastRequest
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
@@ -55,11 +56,15 @@ def test_another_season_can_be_set() -> None:
         SeasonalNaiveForecaster(season=0).fit(panel, FitContext(3))
 
 
-def test_intervals_cover_what_they_promise() -> None:
+@pytest.mark.parametrize("most_errors", [40_000_000, 60_000])
+def test_intervals_cover_what_they_promise(monkeypatch: pytest.MonkeyPatch, most_errors: int) -> None:
+    # with the errors of all series, and of some that are drawn
+    monkeypatch.setattr(seasonal_naive, "_MOST_ERRORS", most_errors)
     random = np.random.default_rng(4)
     y = random.poisson(np.repeat(random.uniform(1, 30, 300), 300)).reshape(300, 300).astype(float)
     whole = panel_of(*y.tolist())
     model = SeasonalNaiveForecaster().fit(whole.until(whole.cutoff - 28), FitContext(28))
+    assert (model.errors_.scores.counts.sum() < 70_000) == (most_errors < 70_000)
     answer = ask(model, ForecastRequest(28, (80.0, 95.0)))
     truth = y[:, -28:]
     for level in (80.0, 95.0):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError
+from everloop.core.seeds import derive_seed
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext, Forecast, ForecastRequest
 from everloop.models.intervals import ErrorPools, PastErrors, no_errors
@@ -21,6 +22,8 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 _ORIGINS = 16
+_MOST_ERRORS = 4_000_000
+"""Past errors that are pooled: those of all series, or where these are more, of some that are drawn."""
 _REACH = 120
 """About how many periods back a value is looked for where the last season has none."""
 
@@ -56,6 +59,7 @@ class SeasonalNaiveForecaster:
         spacing = season if season <= context.horizon else context.horizon
         back = spacing * _ORIGINS
         block = panel.last(self.memory + back)
+        block = block[_judged(len(block), back * context.horizon // spacing, context.seed)]
         past = _past_errors(block, season=season, horizon=context.horizon, spacing=spacing, memory=self.memory)
         lowest = 0.0 if not np.nanmin(panel.y, initial=0.0) < 0 else -np.inf
         self.errors_ = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=context.seed)
@@ -142,6 +146,14 @@ def _newest(seasons: Floats) -> Floats:
 
 def _newest_column(block: Floats) -> NDArray[np.int64]:
     return np.asarray(np.where(np.isnan(block), 0, np.arange(block.shape[1])).max(axis=1, keepdims=True))
+
+
+def _judged(n: int, errors: int, seed: int) -> NDArray[np.int64]:
+    """The series whose past errors are pooled, of ``n`` that have so many ``errors`` each."""
+    most = max(1, _MOST_ERRORS // max(1, errors))
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(derive_seed(seed, "seasonal_naive", "judged")).permutation(n)[:most])
 
 
 def _past_errors(block: Floats, *, season: int, horizon: int, spacing: int, memory: int) -> PastErrors:
