@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from everloop.core.clock import ManualClock
 from everloop.experiment.mlflow_client import connect
-from everloop.release import build, flavor, promotion
+from everloop.release import build, completing, flavor, promotion
 from everloop.store.engine import open_store
 from everloop.validate import plots
 from releasing import NOW, release_once
@@ -34,8 +34,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "while the bundle is written": (build, "_write_lineage"),
     "when the bundle is there": (build, "_publish"),
     "when the run has the artefacts": (MlflowClient, "create_model_version"),
-    "when it is registered": (build, "add_release"),
-    "before the store commits": (build, "record_event"),
+    "when it is registered": (completing, "add_release"),
+    "before the store commits": (completing, "record_event"),
     "within the promotion": (promotion, "record_event"),
 }
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
 
 import everloop
 from everloop.core.clock import Clock
-from everloop.core.digest import canonical_json, digest_bytes, digest_file, digest_json, digest_tree
-from everloop.core.errors import EverloopError, UsageError
+from everloop.core.digest import canonical_json, digest_file, digest_json, digest_tree
+from everloop.core.errors import UsageError
 from everloop.core.files import appearing_folder
 from everloop.core.project import Project
 from everloop.models.tabular.example import read_example, rows_of
@@ -31,13 +30,10 @@ from everloop.models.tabular.recognized import Recognized
 from everloop.models.tabular.signature import Output, Signature
 from everloop.release.baseline import BASELINE_FILE, write_baseline
 from everloop.release.bundle import EXAMPLES_FILE, Release, open_release
+from everloop.release.completing import enter, find_sound, seal
 from everloop.release.gathering import Gathered, gather, write_own_flavor
-from everloop.release.manifest import MANIFEST_FILE, Columns, Dataset, Manifest, Provenance
-from everloop.release.signing import sign_release, signing_key
-from everloop.store.deployments import ReleaseRow, add_release
+from everloop.release.manifest import Columns, Dataset, Manifest, Provenance
 from everloop.store.engine import Store
-from everloop.store.events import record_event
-from everloop.store.schema import releases as release_rows
 
 __all__ = ["Partition", "adopt_model"]
 
@@ -88,13 +84,7 @@ def adopt_model(
         ModelError: the model cannot be served, or cannot answer its own example.
         UnavailableError: MLflow, the model's library or the store is away; the next call goes on from there.
     """
-    if project.settings.project.task == "forecasting":
-        raise UsageError(
-            "task_forecasting",
-            f"{project.name} is a project of forecasts, whose models are made by: everloop train",
-            hint="for models of rows: [project] task = 'regression' or 'classification'",
-            path="project.task",
-        )
+    _refuse_forecasting(project)
     now = clock.now()
     rows = read_example(example) if example else {}
     with appearing_folder(project.releases) as (folder, name):
@@ -108,18 +98,24 @@ def adopt_model(
         if baseline:
             write_baseline(folder, model.signature, baseline)
         manifest = _manifest(project, now, folder, found, model)
-        known = _find_same(project, manifest)
-        if known is None:
-            content = manifest.to_bytes()
-            (folder / MANIFEST_FILE).write_bytes(content)
-            key = signing_key(project)
-            if key is not None:
-                sign_release(folder, key)
-        name.append(known or digest_bytes(content))
+        known = find_sound(sorted(project.releases.glob("[0-9a-f]*")), _content, _content(manifest))
+        name.append(known.digest if known else seal(project, folder, manifest))
     release = open_release(project.releases / name[0], digest=name[0])
     shown = source if isinstance(source, str) else f"{len(source.sources)} models by {source.column}"
-    _enter(store, now, release, actor=actor, message=f"adopted {shown}" + (f": {reason}" if reason else ""))
+    message = f"release {release.digest[:12]}: adopted {shown}" + (f": {reason}" if reason else "")
+    evidence = {"flavor": release.manifest.flavor, "model_digest": release.manifest.model_digest}
+    enter(store, release, at=now, actor=actor, message=message, evidence=evidence)
     return release
+
+
+def _refuse_forecasting(project: Project) -> None:
+    if project.settings.project.task == "forecasting":
+        raise UsageError(
+            "task_forecasting",
+            f"{project.name} is a project of forecasts, whose models are made by: everloop train",
+            hint="for models of rows: [project] task = 'regression' or 'classification'",
+            path="project.task",
+        )
 
 
 def _gather_parts(
@@ -216,44 +212,9 @@ def _manifest(project: Project, now: datetime, folder: Path, found: Gathered, mo
     )
 
 
-def _find_same(project: Project, manifest: Manifest) -> str | None:
-    """The digest of a sound bundle with the same model, asked in the same way."""
-    wanted = _content(manifest)
-    for folder in sorted(project.releases.glob("[0-9a-f]*")):
-        try:
-            if _content(Manifest.from_bytes((folder / MANIFEST_FILE).read_bytes())) == wanted:
-                return open_release(folder, digest=folder.name).digest
-        except (EverloopError, FileNotFoundError):
-            continue  # a damaged bundle is not the same; a new one is made
-    return None
-
-
 def _content(manifest: Manifest) -> str:
+    """The digest of the model and of how it is asked, without when and where from it was adopted."""
     tree = msgspec.to_builtins(manifest)
     parts = ("project", "task", "flavor", "signature", "options", "model_digest")
     beside = {name: manifest.files.get(name, "") for name in (EXAMPLES_FILE, BASELINE_FILE)}
     return digest_json({name: tree[name] for name in parts} | beside)
-
-
-def _enter(store: Store, now: datetime, release: Release, *, actor: str, message: str) -> None:
-    """The store's row and the event, once."""
-    manifest = release.manifest
-    made = datetime.fromisoformat(manifest.created_at)
-    row = ReleaseRow(
-        digest=release.digest,
-        model_digest=manifest.model_digest,
-        candidate=manifest.candidate,
-        run_id=manifest.run_id,
-        dataset_version=manifest.dataset.version,
-        dataset_digest=manifest.dataset.digest,
-        cutoff=datetime.fromisoformat(manifest.cutoff),
-        created_at=made,
-        metrics=manifest.metrics,
-        gates=[],
-    )
-    with store.write() as tx:
-        if tx.execute(select(release_rows.c.digest).where(release_rows.c.digest == release.digest)).first() is None:
-            add_release(tx, row)
-            evidence = {"flavor": manifest.flavor, "model_digest": manifest.model_digest}
-            text = f"release {release.digest[:12]}: {message}"
-            record_event(tx, now, "released", text, actor=actor, subject=release.digest, evidence=evidence)

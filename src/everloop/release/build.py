@@ -20,8 +20,8 @@ import numpy as np
 from sqlalchemy import select
 
 from everloop.core.clock import Clock
-from everloop.core.digest import digest_bytes, digest_json, digest_tree
-from everloop.core.errors import EverloopError, ModelError
+from everloop.core.digest import digest_json, digest_tree
+from everloop.core.errors import ModelError
 from everloop.core.files import appearing_folder
 from everloop.core.objects import name_object
 from everloop.core.project import Project
@@ -32,12 +32,10 @@ from everloop.experiment.training import Fitted
 from everloop.release.bundle import MODEL_FOLDER, Release, open_release
 from everloop.release.card import write_card
 from everloop.release.code import copy_code
-from everloop.release.manifest import MANIFEST_FILE, Columns, Dataset, Field, Manifest, Provenance
+from everloop.release.completing import enter, find_sound, seal
+from everloop.release.manifest import Columns, Dataset, Field, Manifest, Provenance
 from everloop.release.registry import register
-from everloop.release.signing import sign_release, signing_key
-from everloop.store.deployments import ReleaseRow, add_release
 from everloop.store.engine import Store
-from everloop.store.events import record_event
 from everloop.store.schema import releases as release_rows
 from everloop.validate.examination import Examination, forecast_table
 from everloop.validate.expected import EXPECTED_FILE, expected_ranges
@@ -90,12 +88,9 @@ def build_release(
     if release is None:
         release = _write(project, manifest, examination, fitted, panel, lineage)
     _publish(tracker, release, fitted, examination.run_id)
-    with store.write() as tx:
-        if tx.execute(select(release_rows.c.digest).where(release_rows.c.digest == release.digest)).first() is None:
-            add_release(tx, _row(release))
-            message = f"release {release.digest[:12]} of {manifest.candidate}, dataset version {dataset.version}"
-            evidence = {"metrics": manifest.metrics, "run_id": release.manifest.run_id}
-            record_event(tx, now, "released", message, actor=actor, subject=release.digest, evidence=evidence)
+    message = f"release {release.digest[:12]} of {manifest.candidate}, dataset version {dataset.version}"
+    evidence = {"metrics": manifest.metrics, "run_id": release.manifest.run_id}
+    enter(store, release, at=now, actor=actor, message=message, evidence=evidence)
     return release
 
 
@@ -164,17 +159,9 @@ def _find_same(project: Project, store: Store, draft: Manifest) -> Release | Non
     with store.read() as tx:
         query = select(release_rows.c.digest, release_rows.c.model_digest)
         known = {str(row.digest): str(row.model_digest) for row in tx.execute(query)}
-    wanted = _content(draft)
-    for folder in sorted(project.releases.glob("[0-9a-f]*")):
-        if known.get(folder.name, draft.model_digest) != draft.model_digest or not (folder / MANIFEST_FILE).is_file():
-            continue
-        try:
-            found = Manifest.from_bytes((folder / MANIFEST_FILE).read_bytes())
-            if _content(found) == wanted:
-                return open_release(folder, digest=folder.name)
-        except EverloopError:
-            continue  # a damaged bundle is not the same; a new one is made, and promoting the old one tells of it
-    return None
+    folders = sorted(project.releases.glob("[0-9a-f]*"))
+    likely = (each for each in folders if known.get(each.name, draft.model_digest) == draft.model_digest)
+    return find_sound(likely, _content, _content(draft))
 
 
 def _content(manifest: Manifest) -> str:
@@ -212,12 +199,7 @@ def _write(
         has_code = copy_code(type(fitted.model), project.root, folder / "code")
         write_flavor(folder, draft, lineage, has_code=has_code)
         manifest = msgspec.structs.replace(draft, files=digest_tree(folder), is_pickled=is_pickled)
-        content = manifest.to_bytes()
-        (folder / MANIFEST_FILE).write_bytes(content)
-        key = signing_key(project)
-        if key is not None:
-            sign_release(folder, key)
-        name.append(digest_bytes(content))
+        name.append(seal(project, folder, manifest))
     return open_release(project.releases / name[0], digest=name[0])
 
 
@@ -281,22 +263,6 @@ def _publish(tracker: Tracker, release: Release, fitted: Fitted, run_id: str) ->
     for each in {own, run_id}:
         labels = {"everloop.release": release.digest, "everloop.model_digest": release.manifest.model_digest}
         tracker.set_tags(each, labels)
-
-
-def _row(release: Release) -> ReleaseRow:
-    manifest = release.manifest
-    return ReleaseRow(
-        digest=release.digest,
-        model_digest=manifest.model_digest,
-        candidate=manifest.candidate,
-        run_id=manifest.run_id,
-        dataset_version=manifest.dataset.version,
-        dataset_digest=manifest.dataset.digest,
-        cutoff=datetime.fromisoformat(manifest.cutoff),
-        created_at=datetime.fromisoformat(manifest.created_at),
-        metrics=manifest.metrics,
-        gates=[dict(gate) for gate in manifest.gates],
-    )
 
 
 def _instant(time: np.datetime64) -> datetime:
