@@ -89,20 +89,7 @@ def promote(
         GateError: a gate failed, and it is not forced.
         UsageError: it is forced without a reason, or the champion is to be its own challenger.
     """
-    if force and not reason.strip():
-        raise UsageError("reason_missing", "a forced promotion needs a reason", hint="say why: --reason '...'")
-    with store.read() as tx:
-        row = find_release(tx, name)
-        rehearsed = rehearsed_gates(tx, row.digest)
-    open_release(project.releases / row.digest, digest=row.digest)
-    failed = failed_gates(row, rehearsed)
-    if failed and not force:
-        names = ", ".join(gate["name"] for gate in failed)
-        raise GateError(
-            "gates_failed",
-            f"release {row.digest[:12]} failed {names}: {failed[0]['message']}",
-            hint="train a better one, or promote it all the same: --force --reason '...'",
-        )
+    row, failed = _promotable(project, store, name, reason=reason, force=force)
     now = clock.now()
     with store.write() as tx:
         previous = in_role(tx, role)
@@ -112,8 +99,7 @@ def promote(
                 f"release {row.digest[:12]} is the champion already",
                 hint="there is nothing to try",
             )
-        changed = previous != row.digest
-        if changed:
+        if previous != row.digest:
             deploy(tx, role, row.digest, at=now, reason=reason)
             if role == "champion" and in_role(tx, "challenger") == row.digest:
                 deploy(tx, "challenger", None, at=now, reason="became champion")
@@ -129,9 +115,29 @@ def promote(
                 if previous is not None:
                     end_rollout(tx, at=now, reason=message, actor=actor, release=previous)
                 begin_rollout(tx, project.settings.release, row.digest, at=now, reason=reason, actor=actor)
-    return Promotion(
-        role, row.digest, previous, changed, sync_aliases(project, store, clock, actor=actor, tracker=tracker)
-    )
+    warning = sync_aliases(project, store, clock, actor=actor, tracker=tracker)
+    return Promotion(role, row.digest, previous, previous != row.digest, warning)
+
+
+def _promotable(
+    project: Project, store: Store, name: str, *, reason: str, force: bool
+) -> tuple[ReleaseRow, list[dict[str, Any]]]:
+    """The verified release that is named, and its gates that failed, which are none where it is not forced."""
+    if force and not reason.strip():
+        raise UsageError("reason_missing", "a forced promotion needs a reason", hint="say why: --reason '...'")
+    with store.read() as tx:
+        row = find_release(tx, name)
+        rehearsed = rehearsed_gates(tx, row.digest)
+    open_release(project.releases / row.digest, digest=row.digest)
+    failed = failed_gates(row, rehearsed)
+    if failed and not force:
+        names = ", ".join(gate["name"] for gate in failed)
+        raise GateError(
+            "gates_failed",
+            f"release {row.digest[:12]} failed {names}: {failed[0]['message']}",
+            hint="train a better one, or promote it all the same: --force --reason '...'",
+        )
+    return row, failed
 
 
 def rollback(
