@@ -113,7 +113,7 @@ def test_a_plan_that_does_not_fit_writes_nothing(shop: Project, capsys: Capture)
     tries: list[tuple[str | None, tuple[str, ...], int, str]] = [
         (PLAN, ("--by", "total"), 2, "forecast_new"),
         ("shop,promo\nnorth,1\n", (), 4, "column_missing"),
-        ("shop,item\nnorth,tea\n", (), 4, "plan_known"),
+        ("shop,item\nnorth,tea\n", (), 4, "launch_known"),
         ("", (), 4, "column_missing"),
         (None, (), 3, "file_missing"),
     ]

@@ -122,14 +122,14 @@ class _Reader:
         for name in columns:
             if name not in known:
                 raise DataError(
-                    "plan_column",
+                    "launch_column",
                     f"{self.path} has a column {name!r}, which tells nothing of a series that is new",
                     hint=f"{nearest(name, known)}; leave out what is none of them",
                     path=self.path,
                 )
         if not self.table.height:
             raise DataError(
-                "plan_empty", f"{self.path} has no rows", hint="give a row for each new series", path=self.path
+                "launch_empty", f"{self.path} has no rows", hint="give a row for each new series", path=self.path
             )
 
     def _keys(self) -> list[tuple[str, ...]]:
@@ -138,7 +138,7 @@ class _Reader:
             if column.null_count():
                 row = int(column.is_null().arg_max() or 0)
                 raise DataError(
-                    "plan_series",
+                    "launch_series",
                     f"row {row + 1} of {self.path} has no {column.name!r}",
                     hint=f"a series is named by {', '.join(self.panel.series_columns)}",
                     path=self.path,
@@ -150,7 +150,7 @@ class _Reader:
         if known:
             told = "is no new series" if len(known) == 1 else f"and {len(known) - 1} more are no new series"
             raise DataError(
-                "plan_known",
+                "launch_known",
                 f"{join_key(known[0])!r} {told}: the model knows it from the data",
                 hint="leave it out; it is forecast with the others",
                 path=self.path,
@@ -167,14 +167,14 @@ class _Reader:
             if count > 1:
                 at = [row + 1 for row in own if steps is None or steps[row] == step]
                 raise DataError(
-                    "plan_twice",
+                    "launch_twice",
                     f"{join_key(key)!r} is in rows {at[0]} and {at[1]} of {self.path}{where}",
                     hint=hint,
                     path=self.path,
                 )
             if steps is not None and not self._is_ahead(steps[own]).any():
                 raise DataError(
-                    "plan_dates",
+                    "launch_dates",
                     f"no row of {join_key(key)!r} in {self.path} is of a date that is forecast",
                     hint=f"the forecast goes from {self.served.labels[0]} to {self.served.labels[self.horizon - 1]}",
                     path=self.path,
@@ -190,7 +190,7 @@ class _Reader:
         if times.null_count():
             row = int(times.is_null().arg_max() or 0)
             raise DataError(
-                "plan_time",
+                "launch_time",
                 f"row {row + 1} of {self.path} has {raw[row]!r} in {self.time!r}, which is no date",
                 hint=f"write it as {self.served.labels[0]}; without the column a row is of all dates",
                 path=self.path,
@@ -231,7 +231,7 @@ class _Reader:
         for row in rows:
             if values[row] != first:
                 raise DataError(
-                    "plan_static",
+                    "launch_static",
                     f"{name!r} of {join_key(key)!r} is {first!r} in row {rows[0] + 1} of {self.path} and "
                     f"{values[row]!r} in row {row + 1}",
                     hint="a static column has one value; repeat it in each row of the series",
@@ -260,5 +260,6 @@ class _Reader:
             are = "row is" if others == 1 else "rows are"
             notes.append(f"{others} {are} left out of {self.path}: the forecast goes from {first} to {last}")
         if short:
-            notes.append(f"{short} new series have no row for some dates, where what is known ahead counts as not told")
+            have = "has" if short == 1 else "have"
+            notes.append(f"{short} new series {have} no row for some dates, whose known-ahead values count as not told")
         return tuple(notes)
