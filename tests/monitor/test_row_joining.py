@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from everloop.monitor.measured import measured_frame
-from everloop.monitor.row_joining import RowTruth, join_rows, pair_rows
+from everloop.monitor.row_joining import RowTruth, join_rows
 from everloop.store.engine import Store, open_store
 from everloop.store.facts import Prediction, add_predictions
-from everloop.store.measurements import Measurement, add_measurements
 from everloop.store.row_outcomes import ONLY_ROW, RowOutcome, add_row_outcomes
 from everloop.store.row_values import pack_rows
 
@@ -93,13 +91,11 @@ def test_a_shadow_is_judged_by_the_truth_of_the_answer_that_was_given(store: Sto
     keep(store, answer("two", {"prediction": [2.0, 3.0]}), shadow, alone, outcome("two", 5, 1), outcome("x", 1))
     frame = joined(store).frame
     assert frame.filter(release=B, row=1)["value"].to_list() == [5.0]
-    pairs = pair_rows(frame, A, B)
-    assert pairs.select("case", "row", "predicted", "challenger_predicted", "value").rows() == [
-        ("two", 1, 3.0, 8.0, 5.0)
-    ]
+    assert frame.filter(case="two", row=1).select("release", "predicted").sort("release").rows() == [(A, 3.0), (B, 8.0)]
     # and the other way round, where the challenger gave the answer
     keep(store, answer("y", {"prediction": [0.5]}, role="shadow", twin="x"))
-    assert pair_rows(joined(store).frame, A, B)["case"].to_list() == ["two", "x"]
+    told = joined(store).frame.filter(case="x").select("release", "predicted", "value").sort("release")
+    assert told.rows() == [(A, 0.5, 1.0), (B, 0.0, 1.0)]
     assert joined(store, releases=(B,)).frame["release"].unique().to_list() == [B]
 
 
@@ -131,14 +127,6 @@ def test_inputs_stand_beside_the_rows(store: Store) -> None:
     assert frame.select("input.price", "input.shop").rows() == [(1.0, "n"), (2.0, None), (None, None)]
 
 
-def test_an_empty_store_and_measurements(store: Store) -> None:
+def test_an_empty_store(store: Store) -> None:
     empty = joined(store)
     assert (empty.frame.height, empty.waiting, empty.unmatched) == (0, 0, 0)
-    assert pair_rows(empty.frame, A, B).height == 0
-    rows = [Measurement(NOW, "u", "clicks", NOW + timedelta(days=day), day, "test") for day in range(3)]
-    with store.write() as tx:
-        add_measurements(tx, rows)
-    with store.read() as tx:
-        frame = measured_frame(tx, start=NOW, end=NOW + timedelta(days=2), metrics=["clicks"])
-        assert frame.select("unit", "value").rows() == [("u", 0.0), ("u", 1.0)]
-        assert measured_frame(tx, start=NOW, end=NOW).height == 0

@@ -14,9 +14,8 @@ from everloop.core.errors import DataError, nearest
 from everloop.core.settings.project import ContractSettings
 from everloop.data.table_columns import Columns
 
-__all__ = ["ROW", "Conformed", "conform", "decide_types", "read_number", "read_text", "read_time"]
+__all__ = ["Conformed", "conform", "decide_types", "read_number", "read_text", "read_time"]
 
-ROW = "_row"
 _NUMERIC_SHARE = 0.9
 _NUMBERS = ("integer", "float", "boolean")
 

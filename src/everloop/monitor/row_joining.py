@@ -21,7 +21,7 @@ from everloop.store.facts import Prediction, predictions_reaching
 from everloop.store.row_outcomes import ONLY_ROW, RowOutcome, count_unmatched, row_outcomes_of
 from everloop.store.row_values import are_row_values, unpack_rows
 
-__all__ = ["Inputs", "RowTruth", "join_rows", "pair_rows"]
+__all__ = ["Inputs", "RowTruth", "join_rows"]
 
 Inputs: TypeAlias = Callable[[Prediction], Mapping[str, NDArray[Any]]]
 """The inputs of a stored answer by column, each with the rows first; empty where they were not kept."""
@@ -103,27 +103,6 @@ def join_rows(
             lines.inputs.append((lines.sizes[-1], inputs(prediction)))
     frame = lines.frame()
     return RowTruth(frame, int((frame["told"] == 0).sum()), count_unmatched(connection, since), lines.unfit)
-
-
-def pair_rows(frame: pl.DataFrame, champion: str, challenger: str) -> pl.DataFrame:
-    """The rows that two releases both answered and of which the truth is known: one line for each.
-
-    Args:
-        frame: that of :func:`join_rows`.
-        champion: a digest.
-        challenger: another.
-
-    Returns:
-        The champion's lines, with ``predicted``, ``predicted_label`` and ``scores`` of the other as
-        ``challenger_predicted`` and so on.
-    """
-    known = frame.filter(pl.col("told") > 0)
-    others = known.filter(pl.col("release") == challenger).select(
-        "case", "row", *(pl.col(name).alias(f"challenger_{name}") for name in _SAID)
-    )
-    return known.filter(pl.col("release") == champion).join(
-        others, on=["case", "row"], how="inner", maintain_order="left"
-    )
 
 
 class _Lines:

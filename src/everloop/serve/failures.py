@@ -19,7 +19,7 @@ from everloop.core.errors import (
     UsageError,
 )
 
-__all__ = ["error_content", "error_headers", "header_lines", "internal_error", "respond", "status_of"]
+__all__ = ["error_content", "error_headers", "internal_error", "respond", "status_of"]
 
 RETRY_AFTER_SECONDS = 1
 
@@ -85,12 +85,6 @@ def error_headers(error: EverloopError) -> dict[str, str]:
     if status in (408, 413):  # the rest of the body is not waited for
         headers["connection"] = "close"
     return headers
-
-
-def header_lines(error: EverloopError) -> bytes:
-    """The same as lines, each ended by CR LF; without ``connection``, which is the exchange's affair."""
-    headers = error_headers(error)
-    return b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items() if name != "connection")
 
 
 def error_content(error: EverloopError, path: str | bytes = "") -> bytes:

@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from everloop.core.errors import RequestError
 from everloop.serve.doors.limits import (
-    JSON,
     Limiter,
     address_key,
-    check_content_type,
     check_depth,
     check_rows,
     depth_of,
@@ -146,48 +144,3 @@ def test_rows_are_bounded() -> None:
     with pytest.raises(RequestError) as caught:
         check_rows(11, 10)
     assert status_of(caught.value) == 413
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        b"application/json",
-        b"Application/JSON ; charset=UTF-8",
-        b'application/json;charset="utf-8"',
-        b"application/vnd.api+json",
-        b"application/json; version=1",
-    ],
-)
-def test_json_is_taken(value: bytes | None) -> None:
-    check_content_type(value, JSON)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        b"",
-        b"text/plain",
-        b"application/x-www-form-urlencoded",
-        b"multipart/form-data; boundary=application/json",
-        b"text/plain; application/json",
-        b"application/json; charset=latin-1",
-        b"application/json; charset=utf-16",
-        b"application/jsonx",
-        b"application/json, text/plain",
-        b"\xff\xfe",
-    ],
-)
-def test_other_types_are_refused(value: bytes) -> None:
-    with pytest.raises(RequestError) as caught:
-        check_content_type(value, JSON)
-    assert status_of(caught.value) == 415
-
-
-def test_a_route_may_need_the_header_and_take_other_types() -> None:
-    with pytest.raises(RequestError):
-        check_content_type(None, JSON, is_needed=True)
-    csv = frozenset({b"text/csv"})
-    check_content_type(b"text/csv; charset=utf-8", csv)
-    with pytest.raises(RequestError):
-        check_content_type(b"application/json", csv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import time
 
@@ -10,13 +9,10 @@ import numpy as np
 
 from everloop.core.errors import RequestError
 
-__all__ = ["JSON", "Limiter", "address_key", "check_content_type", "check_depth", "check_rows", "depth_of"]
+__all__ = ["Limiter", "address_key", "check_depth", "check_rows", "depth_of"]
 
-JSON = frozenset({b"application/json"})
 
 _MAPPED = b"\x00" * 10 + b"\xff\xff"  # IPv4 within IPv6
-_JSON_KIND = re.compile(rb"application/[\w.+-]+\+json")
-_CHARSET = re.compile(rb"(?:^|;)\s*charset\s*=\s*\"?([^\s;\"]+)")
 _QUOTE, _OPEN, _CLOSE = b'"{}'
 _SHORT = 8_192  # bytes, from which on counting takes longer than the scan
 
@@ -151,36 +147,3 @@ def check_rows(count: int, most: int) -> None:
             hint="send it in parts, or raise access.max_rows",
             path="access.max_rows",
         )
-
-
-def check_content_type(value: bytes | None, allowed: frozenset[bytes], *, is_needed: bool = False) -> None:
-    """Refuse a body of another kind than a route takes, or in another encoding than UTF-8.
-
-    Where JSON is allowed, so is any type that ends in ``+json``. A request without the header is taken as the route's
-    own type, as many clients send none, unless ``is_needed``.
-
-    Args:
-        value: the value of ``Content-Type``.
-        allowed: media types in lower case, such as :data:`JSON`.
-        is_needed: whether the header must be there; a page of another site cannot send one of these types unasked.
-
-    Raises:
-        RequestError: it is of another kind (``content_type``).
-    """
-    if value in allowed or (value is None and not is_needed):
-        return
-    kind, _, parameters = (value or b"").lower().partition(b";")
-    kind = kind.strip()
-    is_known = kind in allowed or (b"application/json" in allowed and _JSON_KIND.fullmatch(kind) is not None)
-    if is_known:
-        charset = _CHARSET.search(parameters)
-        if charset is None or charset[1] in (b"utf-8", b"utf8"):
-            return
-    names = " or ".join(sorted(each.decode() for each in allowed))
-    came = "none" if value is None else repr(value[:80].decode("latin-1"))
-    raise RequestError(
-        "content_type",
-        f"the body must be {names} in UTF-8; Content-Type is {came}",
-        hint=f"send: Content-Type: {min(allowed, key=len).decode()}",
-        path="content-type",
-    )

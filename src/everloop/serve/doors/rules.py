@@ -32,11 +32,6 @@ class Exposure:
     warnings: tuple[str, ...] = ()
     host: str = "127.0.0.1"
 
-    @property
-    def is_key_required(self) -> bool:
-        """Whether nothing is answered without a key but public paths."""
-        return not self.anonymous
-
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server on ``host``; a name that is not ``localhost`` counts as reachable.

@@ -50,11 +50,6 @@ class Exchange:
         self.version = "1.1"
 
     @property
-    def is_gone(self) -> bool:
-        """Whether the caller has closed the connection."""
-        return self._connection.is_closed
-
-    @property
     def client(self) -> tuple[str, int] | None:
         """The caller's address and port."""
         return self._connection.client

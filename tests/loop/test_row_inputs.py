@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 
 from adopting import adopt, frame, project_at, saved
+from everloop.core.errors import NotFoundError
+from everloop.loop.row_inputs import inputs_of
 from everloop.models.tabular.predictor import Rows
 from everloop.serve.recording import encode_request
-from everloop.serve.tabular.inputs import input_reader
 from everloop.store.engine import open_store
 from everloop.store.facts import Prediction
 
@@ -30,10 +32,11 @@ def test_inputs_are_read_back_by_column(tmp_path: Path) -> None:
             {"dataframe_split": {"columns": ["price", "stock", "age"], "data": [[1, 2, 3]]}}
         ),
     }
-    read = input_reader(project)
+    read = inputs_of(project, release)
+    assert read is not None
 
-    def answer(kind: str, request: bytes, by: str = release) -> Prediction:
-        return Prediction("p", NOW, by, "", "champion", kind, None, NOW, NOW, request, b"")
+    def answer(kind: str, request: bytes) -> Prediction:
+        return Prediction("p", NOW, release, "", "champion", kind, None, NOW, NOW, request, b"")
 
     found = read(answer("infer", kept["infer"]))
     assert list(found) == ["price", "stock", "age"]
@@ -42,4 +45,6 @@ def test_inputs_are_read_back_by_column(tmp_path: Path) -> None:
         "price": [1.0], "stock": [2.0], "age": [3.0],
     }  # fmt: skip
     assert read(answer("infer", b"")) == {}  # not kept
-    assert read(answer("infer", kept["infer"], "0" * 64)) == {}  # the release is gone
+    assert read(answer("infer", b"cut")) == {}  # damaged
+    with pytest.raises(NotFoundError):
+        inputs_of(project, "0" * 64)
