@@ -7,11 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from everloop.core.errors import ModelError
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext
 from everloop.models.intermittent import adida, imapa
-from everloop.models.recomputed import RecomputedForecaster
+from everloop.models.recomputed import RecomputedForecaster, check_weights
 from everloop.models.search import Choice, Range, Real
 
 __all__ = ["ADIDAForecaster"]
@@ -54,12 +53,7 @@ class ADIDAForecaster(RecomputedForecaster):
         Raises:
             ModelError: a weight or the history cannot be.
         """
-        if not 0 < self.low <= self.high <= 1:
-            raise ModelError(
-                "smoothing_weight",
-                f"weights from {self.low} to {self.high} cannot be",
-                hint="give 0 < low <= high <= 1",
-            )
+        check_weights(self.low, self.high)
         return super().fit(panel, context)
 
     def levels(self, y: Doubles, horizon: int) -> Doubles:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from everloop.models.forecaster import Forecast
 from everloop.models.state import load_arrays, save_arrays
 from everloop.stats.conformal import GroupedScores
+from everloop.stats.few_windows import effective_count
 
 __all__ = ["ErrorPools", "PastErrors", "error_unit", "no_errors"]
 
@@ -113,6 +114,16 @@ class ErrorPools:
         pools = _pool_of(ends, cuts, step, size)
         scores = GroupedScores.collect((truth - mean) / spread, pools, groups=len(ends) * (len(cuts) + 1), seed=seed)
         return cls(ends, cuts, scores, floor, lowest)
+
+    def independent(self, n: int, windows: int, shared: float) -> float:
+        """So many independent errors a pool tells as much as, in the mean over the pools.
+
+        Args:
+            n: the errors that were pooled.
+            windows: the windows that they come from.
+            shared: what those of one window share, see :func:`everloop.stats.few_windows.shared_part`.
+        """
+        return effective_count(n / max(len(self.scores.counts), 1), windows, shared)
 
     def forecast(
         self,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from everloop.models.intervals import ErrorPools, PastErrors, error_unit
 from everloop.stats.conformal import upper_rank
-from everloop.stats.few_windows import effective_count, shared_part, widening
+from everloop.stats.few_windows import shared_part, widening
 from everloop.stats.newsvendor import Demand
 
 __all__ = ["PastSums", "SumErrors", "spread_of_sums"]
@@ -72,8 +72,7 @@ class SumErrors:
         errors = PastErrors(past.actual[is_usable], past.mean[is_usable], past.spread[is_usable], ones)
         pools = ErrorPools.collect(errors, horizon=1, lowest=0.0, seed=seed)
         shared = shared_part((errors.truth - errors.mean) / np.maximum(errors.spread, pools.floor), window)
-        in_pool = len(ones) / max(len(pools.scores.counts), 1)
-        return cls(pools, effective_count(in_pool, len(np.unique(window)), shared))
+        return cls(pools, pools.independent(len(ones), len(np.unique(window)), shared))
 
     def demand(self, mean: Floats, spread: Floats, ratio: Floats) -> tuple[Floats, Demand]:
         """The quantile of each series' demand, and demand as the past errors have it.

@@ -22,7 +22,7 @@ from everloop.models.intervals import ErrorPools, PastErrors, error_unit, no_err
 from everloop.models.profiles import Profiles, row_blocks, season_of
 from everloop.models.state import load_arrays, load_head, load_panel, save_arrays, save_head, save_panel
 
-__all__ = ["RecomputedForecaster", "block_sizes", "seasonal_mean", "whole_seasons"]
+__all__ = ["RecomputedForecaster", "block_sizes", "check_weights", "seasonal_mean", "whole_seasons"]
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -164,6 +164,18 @@ class RecomputedForecaster(ABC):
             step = np.broadcast_to(np.arange(1, horizon + 1), truth.shape)
             parts.append((truth.ravel(), mean.ravel(), unit.ravel(), step.ravel()))
         return PastErrors(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def check_weights(low: float, high: float) -> None:
+    """Refuse bounds between which no weight of the newest value can lie.
+
+    Raises:
+        ModelError: they are not ``0 < low <= high <= 1``.
+    """
+    if not 0 < low <= high <= 1:
+        raise ModelError(
+            "smoothing_weight", f"weights from {low} to {high} cannot be", hint="give 0 < low <= high <= 1"
+        )
 
 
 def whole_seasons(periods: int, season: int) -> int:

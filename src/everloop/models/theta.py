@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from everloop.core.errors import ModelError
 from everloop.data.panel import Panel
 from everloop.models.forecaster import FitContext
-from everloop.models.recomputed import RecomputedForecaster
+from everloop.models.recomputed import RecomputedForecaster, check_weights
 from everloop.models.search import Choice, Range, Real
 from everloop.models.theta_method import fit_theta
 
@@ -66,12 +66,7 @@ class ThetaForecaster(RecomputedForecaster):
         """
         if self.theta is not None and self.theta < 1:
             raise ModelError("theta", f"a theta of {self.theta} cannot be", hint="give 1 or more, 2 as a rule")
-        if not 0 < self.low <= self.high <= 1:
-            raise ModelError(
-                "smoothing_weight",
-                f"weights from {self.low} to {self.high} cannot be",
-                hint="give 0 < low <= high <= 1",
-            )
+        check_weights(self.low, self.high)
         return super().fit(panel, context)
 
     def levels(self, y: Doubles, horizon: int) -> Doubles:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from everloop.models.forecaster import Forecast
 from everloop.models.intervals import ErrorPools, PastErrors
-from everloop.stats.few_windows import effective_count, shared_part, widening
+from everloop.stats.few_windows import shared_part, widening
 
 __all__ = ["PastTotals", "TotalErrors", "usual_change"]
 
@@ -78,13 +78,12 @@ class TotalErrors:
         found = len(np.unique(window[is_usable]))
         shared = shared_part((errors.truth - errors.mean) / errors.spread, window[is_usable])
         pools = ErrorPools.collect(errors, horizon=horizon, lowest=lowest, seed=seed)
-        in_pool = len(errors.truth) / max(len(pools.scores.counts), 1)
-        count = effective_count(in_pool, found, shared)
+        count = pools.independent(len(errors.truth), found, shared)
         if count < _FEW:
             mirrored = replace(errors, truth=2 * errors.mean - errors.truth)
             both = _together(errors, mirrored)
             pools = ErrorPools.collect(both, horizon=horizon, lowest=lowest, seed=seed)
-            count = effective_count(len(errors.truth) / max(len(pools.scores.counts), 1), found, shared)
+            count = pools.independent(len(errors.truth), found, shared)
         return cls(pools, count, found)
 
     def intervals(self, mean: Floats, unit: Floats, levels: Iterable[float]) -> tuple[dict[float, Floats], ...]:
