@@ -52,6 +52,19 @@ class MatrixMaker:
         self._tensor = signature.tensors[0].name if signature.tensors else ""
         self._singles = [place for place, column in enumerate(signature.columns) if column.type == "float"]
 
+    def check_width(self, features: int) -> None:
+        """Refuse a signature with more or fewer columns than the model has features.
+
+        Raises:
+            ModelError: their numbers differ.
+        """
+        if self.width != features:
+            raise ModelError(
+                "signature_columns",
+                f"the model takes {features} columns, its signature names {self.width}",
+                hint="log the model with the signature of its training data",
+            )
+
     def make(self, rows: Rows) -> NDArray[np.float64]:
         """Shape ``(n, columns)``; a column of 32-bit floats is rounded to them, as a frame of its type would be."""
         if self._tensor:

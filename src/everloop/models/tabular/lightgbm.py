@@ -57,12 +57,7 @@ class BoosterPredictor:
         self._booster = Booster(text)
         header = header_of(text)
         self._maker = MatrixMaker(signature, category_places(header, signature))
-        if self._maker.width != self._booster.features:
-            raise ModelError(
-                "signature_columns",
-                f"the model takes {self._booster.features} columns, its signature names {self._maker.width}",
-                hint="log the model with the signature of its training data",
-            )
+        self._maker.check_width(self._booster.features)
         self._main = signature.outputs[0]
         self._labels = np.array(self._main.classes, dtype=self._main.dtype) if self._main.classes else None
         self._probability = signature.outputs[1].name if len(signature.outputs) > 1 else ""

@@ -50,12 +50,7 @@ class XgboostPredictor:
         self.signature = signature
         self._booster = booster
         self._maker = MatrixMaker(signature)
-        if self._maker.width != booster.features:
-            raise ModelError(
-                "signature_columns",
-                f"the model takes {booster.features} columns, its signature names {self._maker.width}",
-                hint="log the model with the signature of its training data",
-            )
+        self._maker.check_width(booster.features)
         self._main = signature.outputs[0]
         self._labels = np.array(self._main.classes, dtype=self._main.dtype) if self._main.classes else None
         self._probability = signature.outputs[1].name if len(signature.outputs) > 1 else ""
