@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from everloop.core.errors import EverloopError, ModelError
 from everloop.core.project import Project
 from everloop.models.tabular.example import rows_of
 from everloop.models.tabular.predictor import Rows
 from everloop.models.tabular.signature import Signature
 from everloop.release.bundle import Release, examples_of, is_pickle_trusted, load_predictor_of, open_release
 from everloop.release.signing import trusted_keys
-from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served
+from everloop.serve.served import Served, Wanted, is_pickle_allowed, load_served, loading
 from everloop.serve.tabular.served import ServedRows
 from everloop.store.engine import Store
 
@@ -43,21 +42,11 @@ def load_release(project: Project, store: Store, wanted: Wanted, *, opened: Rele
     signature = release.manifest.signature
     if signature is None:
         return load_served(project, store, wanted, opened=release)
-    try:
+    with loading(wanted.release):
         is_allowed = is_pickle_trusted(project, release) or is_pickle_allowed(project, store, wanted.release)
         predictor = load_predictor_of(release, allow_pickle=is_allowed)
         most = project.settings.access.max_rows
         return ServedRows.of(release, predictor, _examples(release, signature), max_rows=most)
-    except EverloopError:
-        raise
-    except Exception as error:
-        # A user's own model may fail in any way, and the release that is in charge must not suffer from it. The host
-        # logs and counts what is raised here.
-        raise ModelError(
-            "model_load",
-            f"the model of release {wanted.release[:12]} cannot be loaded: {type(error).__name__}: {error}",
-            hint="everloop trace shows what it was made with",
-        ) from error
 
 
 def hasten(served: Loaded) -> str:

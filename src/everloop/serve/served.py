@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,7 +24,7 @@ from everloop.store.engine import Store
 from everloop.store.records import Role
 from everloop.store.wanted import in_role, is_release, state_of
 
-__all__ = ["Served", "Wanted", "instant_of", "is_pickle_allowed", "load_served", "wanted_in"]
+__all__ = ["Served", "Wanted", "instant_of", "is_pickle_allowed", "load_served", "loading", "wanted_in"]
 
 _WARM_TIMES = 2
 
@@ -130,11 +132,22 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
             )
         folder, intervals = state.model_folder, state.intervals
     is_allowed = is_pickle_allowed(project, store, wanted.release)
-    try:
+    with loading(wanted.release):
         model = load_model(release, root=project.root, folder=folder, allow_pickle=is_allowed)
         if intervals is not None:
             model = AdaptedForecaster(model, Widths.from_dict(intervals))
         return Served.of(release, wanted.state, model, series_seconds=_warm(release, model))
+
+
+@contextmanager
+def loading(digest: str) -> Iterator[None]:
+    """Whatever goes wrong with a release's model while it is loaded becomes an error of Everloop's.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    try:
+        yield
     except EverloopError:
         raise
     except Exception as error:
@@ -142,7 +155,7 @@ def load_served(project: Project, store: Store, wanted: Wanted, *, opened: Relea
         # logs and counts what is raised here.
         raise ModelError(
             "model_load",
-            f"the model of release {wanted.release[:12]} cannot be loaded: {type(error).__name__}: {error}",
+            f"the model of release {digest[:12]} cannot be loaded: {type(error).__name__}: {error}",
             hint="everloop trace shows what it was made with",
         ) from error
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from everloop.core.errors import SettingsError, UnavailableError
-from everloop.store.place import Place
+from everloop.store.place import Place, missing_driver
 
 __all__ = ["Database", "migrate", "open_database"]
 
@@ -70,12 +70,7 @@ def open_database(place: Place, *, fsync: bool) -> Database:
             path="store.url",
         ) from error
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            "store_driver",
-            f"the driver {error.name!r} is not installed",
-            hint="pip install 'everloop[postgres]'",
-            path="store.url",
-        ) from error
+        raise missing_driver(error) from error
     if place.is_sqlite:
         _prepare_sqlite(engine, fsync=fsync)
     return Database(engine, place)

@@ -12,8 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from everloop.core.errors import SettingsError
-from everloop.store.place import Place, place_of
+from everloop.store.place import Place, missing_driver, place_of
 from everloop.store.reader import Look, Reader
 
 if TYPE_CHECKING:
@@ -101,12 +100,7 @@ def open_store(url: str, *, fsync: bool = True) -> Store:
     try:
         is_present = _revision(store) == REVISION
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            "store_driver",
-            f"the driver {error.name!r} is not installed",
-            hint="pip install 'everloop[postgres]'",
-            path="store.url",
-        ) from error
+        raise missing_driver(error) from error
     if not is_present:
         from everloop.store.database import migrate
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote
 
 from everloop.core.errors import SettingsError
 
-__all__ = ["Place", "connect_postgres", "place_of"]
+__all__ = ["Place", "connect_postgres", "missing_driver", "place_of"]
 
 _CONNECT_SECONDS = 3
 _SQLITE = re.compile(r"sqlite:///(?P<database>[^?:][^?]*)")
@@ -36,6 +36,16 @@ class Place:
     database: str
     shown: str
     login: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+def missing_driver(error: ModuleNotFoundError) -> SettingsError:
+    """The error that tells which database driver is to be installed."""
+    return SettingsError(
+        "store_driver",
+        f"the driver {error.name!r} is not installed",
+        hint="pip install 'everloop[postgres]'",
+        path="store.url",
+    )
 
 
 def place_of(url: str) -> Place:
