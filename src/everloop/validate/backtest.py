@@ -181,22 +181,39 @@ def folds_at(
         ModelError: the forecaster fails.
     """
     folds: list[Fold] = []
-    request = ForecastRequest(plan.horizon, context.levels)
-    model: Forecaster | None = None
+    before: Forecaster | None = None
     for cutoff in chosen:
-        past = panel.until(cutoff, horizon=plan.horizon)
-        started = time.perf_counter()
-        if model is None or plan.mode == "refit":
-            model = fit_model(make(), past, context, name=name)
-        else:
-            model = model.update(past.tail(max(model.memory, 1)))
-        fitted = time.perf_counter()
-        forecast = ask(model, request)
-        asked = time.perf_counter()
-        folds.append(_fold(panel, past, forecast, context.levels, (fitted - started, asked - fitted)))
+        # what a window held is let go before the next one takes as much
+        fold, model = _window(panel, cutoff, make, before, plan, context, name=name)
+        folds.append(fold)
+        before = model if plan.mode == "update" else None
+        del model
         if progress is not None:
             progress(len(folds), len(chosen))
     return tuple(folds)
+
+
+def _window(
+    panel: Panel,
+    cutoff: int,
+    make: Callable[[], Forecaster],
+    before: Forecaster | None,
+    plan: BacktestPlan,
+    context: FitContext,
+    *,
+    name: str,
+) -> tuple[Fold, Forecaster]:
+    """One window, and the model at its cutoff: one of before brought up to date, or made and fitted there."""
+    past = panel.until(cutoff, horizon=plan.horizon)
+    started = time.perf_counter()
+    if before is None:
+        model = fit_model(make(), past, context, name=name)
+    else:
+        model = before.update(past.tail(max(before.memory, 1)))
+    fitted = time.perf_counter()
+    forecast = ask(model, ForecastRequest(plan.horizon, context.levels))
+    asked = time.perf_counter()
+    return _fold(panel, past, forecast, context.levels, (fitted - started, asked - fitted)), model
 
 
 def _fold(
