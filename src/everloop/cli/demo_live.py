@@ -50,6 +50,7 @@ class LiveDays:
         traced: what repeating it said.
         until: the day that the last look was made.
         report: live accuracy after the outcomes.
+        server: the server's process, which goes on answering.
     """
 
     url: str

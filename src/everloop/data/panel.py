@@ -134,6 +134,9 @@ class Panel:
 
         Known-ahead values of the next ``horizon`` periods move to ``future``, since they were known then.
         Series that had not begun by then are gone too.
+
+        Raises:
+            ValueError: the cutoff is after the panel's own.
         """
         if self.marks is not None and cutoff < self.cutoff:
             was = self.untreated()

@@ -146,6 +146,9 @@ def read_periods(
     """The rows of a version month by month, from month ``first`` on.
 
     A month of many rows comes in several batches, which follow one another, so that memory holds a part of it.
+
+    Raises:
+        NotFoundError: there is no table, or not this version of it.
     """
     table = _snapshot(path, version)
     if table is None:

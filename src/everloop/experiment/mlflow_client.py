@@ -151,7 +151,11 @@ def _appear(path: Path, content: bytes) -> None:
 
 @contextmanager
 def guarded(uri: str) -> Iterator[None]:
-    """Turn MLflow's failures into ours, and keep its known harmless warnings quiet."""
+    """Turn MLflow's failures into ours, and keep its known harmless warnings quiet.
+
+    Raises:
+        UnavailableError: MLflow does not answer, or answers with an error.
+    """
     try:
         with warnings.catch_warnings():
             # MLflow's own use of what its dependencies have deprecated; nothing that a user could change

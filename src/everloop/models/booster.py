@@ -119,7 +119,11 @@ class Booster:
     def predict_by_library(
         self, rows: NDArray[np.float32] | NDArray[np.float64], *, raw: bool = False, threads: int = 1
     ) -> NDArray[np.float64]:
-        """As :meth:`predict`, by LightGBM's library in any case; the rows' shape must fit."""
+        """As :meth:`predict`, by LightGBM's library in any case; the rows' shape must fit.
+
+        Raises:
+            ModelError: the library fails.
+        """
         if 0 < len(rows) <= _FEW and not raw:
             few: _FewRows | None = getattr(self._local, "few", None)
             if few is None:
@@ -216,6 +220,9 @@ def load_library() -> ctypes.CDLL:
     OpenMP is told to let waiting threads sleep, unless the environment says otherwise. Spinning ones, its default,
     take the cores from each other as soon as anything else runs: a fit of 40 s then took over five minutes. OpenMP
     reads this once, when it is loaded.
+
+    Raises:
+        UnavailableError: LightGBM is not installed, or its library cannot be loaded.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     spec = importlib.util.find_spec("lightgbm")

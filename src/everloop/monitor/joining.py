@@ -33,6 +33,7 @@ class Truth:
     """What really happened, in a window of time, as dense arrays.
 
     Attributes:
+        frequency: the grid of the columns.
         first: the grid index of the first column.
         rows: the row of each series.
         values: shape ``(series, periods)``, NaN where nothing is known.
@@ -99,7 +100,11 @@ class JoinedForecast:
     """One prediction beside the truth.
 
     Attributes:
-        prediction: its id, release, role, kind and twin stand beside it.
+        prediction: its id.
+        release: the digest of the release that gave it.
+        role: who answered, see :class:`everloop.store.records.Prediction`.
+        kind: the door it came through, likewise.
+        twin: the id of the answer that a shadow stands beside, likewise.
         series: the series' texts, length ``n``.
         index: the grid index of each instant, shape ``(h,)``.
         steps: how many steps ahead each instant was, shape ``(h,)``.

@@ -69,16 +69,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         files: the digest of every other file of the bundle, by path.
         created_at: an ISO instant.
         run_id: the MLflow run.
+        dataset: the version of the data that the model was fitted on.
+        columns: the project's columns.
+        inputs: the columns of a request.
         cutoff: the last instant that the model saw, ISO.
         horizon: the longest horizon, in steps.
         levels: the interval levels it was made for, in percent.
-        is_pickled: whether loading it runs code from the bundle.
+        provenance: code and environment.
         metrics: the backtest's summary.
         gates: the gate results, each a tree of JSON values.
+        is_pickled: whether loading it runs code from the bundle.
         task: ``"forecasting"``, or what a model of rows does: ``"regression"`` or ``"classification"``. For those
             ``columns``, ``inputs``, ``horizon`` and ``levels`` are empty, and ``cutoff`` is when it was made.
         signature: what a model of rows takes and gives; ``None`` for a forecaster.
         flavor: the library of a model of rows; empty for a forecaster.
+        format: the number of the file's layout.
     """
 
     project: str

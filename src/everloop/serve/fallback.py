@@ -93,7 +93,6 @@ class Attempt:
     Attributes:
         role: ``"chosen"``, ``"fallback"`` or ``"baseline"``.
         health: how it does.
-        served: what answers; of a baseline it is made when it is first asked for.
     """
 
     role: Literal["chosen", "fallback", "baseline"]
@@ -103,7 +102,7 @@ class Attempt:
 
     @property
     def served(self) -> Loaded:
-        """What answers.
+        """What answers; of a baseline it is made when it is first asked for.
 
         Raises:
             ModelError: there is no baseline for this release.

@@ -62,7 +62,11 @@ def _row(values: Any, path: str, steps: int) -> list[Any]:
 
 
 def future_column(name: str, values: Any, panel: Panel, shape: tuple[int, int]) -> Floats:
-    """One column of what-if values as the model takes them, shape ``(series, steps)``."""
+    """One column of what-if values as the model takes them, shape ``(series, steps)``.
+
+    Raises:
+        RequestError: the panel knows no such column ahead, the values are of another shape, or one is unknown.
+    """
     if name not in panel.known:
         hint = nearest(name, panel.known) if panel.known else "this project has no known-ahead columns"
         raise RequestError("future_unknown", f"{name!r} is no known-ahead column", hint=hint, path=f"future.{name}")

@@ -175,6 +175,7 @@ class Service:
 
         Raises:
             RequestError: the query does not fit.
+            NotFoundError: the release gives no forecasts.
             UnavailableError: the store does not answer, too many wait, or the model hangs.
             ModelError: the model fails, and nobody stands in for it.
         """
@@ -199,6 +200,7 @@ class Service:
 
         Raises:
             RequestError: the rows do not fit.
+            NotFoundError: the release gives no forecasts.
             UnavailableError: the store does not answer, too many wait, or the model hangs.
             ModelError: the model fails, and nobody stands in for it.
         """

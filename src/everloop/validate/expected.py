@@ -45,9 +45,11 @@ _DAY_US = 86_400_000_000
 
 
 class BucketRange(msgspec.Struct, frozen=True):
-    """The ranges for the steps ``first`` to ``last``.
+    """The ranges for some steps ahead.
 
     Attributes:
+        first: the first step ahead, from 1.
+        last: the last one.
         error: of the logarithm of the WAPE, without season.
         bias: of the signed error over the sales.
         coverage: of the share of outcomes within the interval of ``level``.
@@ -88,6 +90,7 @@ class Expected(msgspec.Struct, frozen=True):
         steps: how many steps make one observation (24 for hours, 1 for days and longer steps).
         yearly: observations in a year.
         confidence: the probability of each end of a range.
+        format: the number of the file's layout.
         wider: the levels above ``level``, whose coverage is watched too.
     """
 

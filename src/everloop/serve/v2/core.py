@@ -27,6 +27,7 @@ class ModelMetadata:
         outputs: the same.
         parameters: what else a caller may want to know, JSON values.
         release: the digest of the release that this describes.
+        platform: what serves it.
     """
 
     name: str

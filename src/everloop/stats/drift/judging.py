@@ -144,7 +144,11 @@ def judge(
 def watch(
     reference: Reference, days: Days, values: Floats, *, since: int | None = None, regressors: Floats | None = None
 ) -> Watched:
-    """Streams beside what was expected of them; arguments as of :func:`judge`."""
+    """Streams beside what was expected of them; arguments as of :func:`judge`.
+
+    Raises:
+        ValueError: the values' shape is not that of the days and streams.
+    """
     if values.shape != (len(days), len(reference.kinds)):
         raise ValueError(f"values of shape {values.shape} for {len(days)} days and {len(reference.kinds)} streams")
     start = reference.last_day + reference.period_days

@@ -37,6 +37,9 @@ def spending(days: int, *, alpha: float, horizon: int, first: int = 1, before: i
         first: the first day on which is looked, from 1; what the days before did not spend, it may.
         before: days of earlier stages of the same experiment, whose share is spent already.
 
+    Raises:
+        ValueError: a number is out of its range.
+
     >>> spending(4, alpha=0.04, horizon=8, first=2)
     array([0.   , 0.01 , 0.015, 0.02 ])
     """
@@ -61,6 +64,9 @@ def boundary(draws: Floats, spent: Floats) -> Floats:
         leave, those with the largest values, and it has passed if it is among them. The draws that leave in its stead
         are gone for later looks, so as many pass over all looks as were to be spent, however few the draws and however
         alike the looks; of equal values it is the last to leave.
+
+    Raises:
+        ValueError: more is to be spent than there are draws.
 
     >>> rng = np.random.default_rng(1)
     >>> np.round(boundary(rng.standard_normal((100_000, 2)), np.array([0.025, 0.05])), 2)
