@@ -17,7 +17,17 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["HORIZON", "Sales", "load_sales", "row_of", "rows_of", "write_project", "wrmsse"]
+__all__ = [
+    "HORIZON",
+    "Sales",
+    "load_sales",
+    "row_of",
+    "rows_ahead",
+    "rows_of",
+    "write_project",
+    "write_settings",
+    "wrmsse",
+]
 
 HORIZON = 28
 FIRST_DAY = date(2011, 1, 29)
@@ -39,10 +49,10 @@ _LEVELS: tuple[tuple[str, ...], ...] = (
 )
 _SETTINGS = """
 [project]
-name = "m5"
+name = "{name}"
 [data]
-source = "data/past.parquet"
-future_source = "data/future.parquet"
+source = "data/{past}"
+future_source = "data/{future}"
 series = ["store_id", "item_id"]
 time = "date"
 target = "units"
@@ -97,11 +107,15 @@ def write_project(sales: Sales, folder: Path, days: int) -> None:
     """A project that knows the first ``days``, and prices, events and food-stamp days of the 28 days after them."""
     data = folder / "data"
     data.mkdir(parents=True)
-    (folder / "everloop.toml").write_text(_SETTINGS, encoding="utf-8")
+    write_settings(folder, name="m5", past="past.parquet", future="future.parquet")
     rows_of(sales, 0, days).write_parquet(data / "past.parquet")
-    rows_of(sales, days, days + HORIZON).drop("units", "dept_id", "cat_id", "state_id").write_parquet(
-        data / "future.parquet"
-    )
+    rows_ahead(sales, days).write_parquet(data / "future.parquet")
+
+
+def write_settings(folder: Path, *, name: str, past: str, future: str) -> None:
+    """The settings of a project of such sales, whose rows lie in ``data/PAST`` and ``data/FUTURE``."""
+    text = _SETTINGS.format(name=name, past=past, future=future)
+    (folder / "everloop.toml").write_text(text, encoding="utf-8")
 
 
 def rows_of(sales: Sales, first: int, end: int) -> pl.DataFrame:
@@ -127,6 +141,11 @@ def rows_of(sales: Sales, first: int, end: int) -> pl.DataFrame:
             *(calendar[name].gather(day) for name in _EVENTS),
         ]
     )
+
+
+def rows_ahead(sales: Sales, first: int) -> pl.DataFrame:
+    """What is known ahead of the 28 days from ``first`` on."""
+    return rows_of(sales, first, first + HORIZON).drop("units", "dept_id", "cat_id", "state_id")
 
 
 def wrmsse(sales: Sales, forecast: NDArray[np.floating], days: int) -> tuple[float, list[float]]:

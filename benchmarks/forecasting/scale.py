@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from forecasting.m5_project import HORIZON, Sales, load_sales, rows_of
+from forecasting.m5_project import Sales, load_sales, rows_ahead, rows_of, write_settings
 from measuring.claims import claim_of
 from measuring.memory import cost_of
 
@@ -27,20 +27,6 @@ _DAYS, _HISTORY = 1913, 600
 _COPIES = (1, 3, 10)
 _GIGABYTES, _INGEST_GIGABYTES, _GROWTH = 20.0, 3.0, 1.25
 _STEPS: tuple[tuple[str, ...], ...] = (("ingest",), ("run",), ("forecast", "--out", "forecasts.parquet"))
-_SETTINGS = """
-[project]
-name = "scale"
-[data]
-source = "data/past/*.parquet"
-future_source = "data/future/*.parquet"
-series = ["store_id", "item_id"]
-time = "date"
-target = "units"
-known_ahead = ["price", "snap", "event_name_1", "event_type_1", "event_name_2", "event_type_2"]
-static = ["dept_id", "cat_id", "state_id"]
-[tracking]
-plots = false
-"""
 
 
 def measure(*, quick: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -77,7 +63,7 @@ def _write(sales: Sales, folder: Path, copies: int) -> int:
     """A project of so many copies, a file a store; the number of rows of the past."""
     (folder / "data" / "past").mkdir(parents=True)
     (folder / "data" / "future").mkdir()
-    (folder / "everloop.toml").write_text(_SETTINGS, encoding="utf-8")
+    write_settings(folder, name="scale", past="past/*.parquet", future="future/*.parquet")
     rng = np.random.default_rng(5)
     stores = sales.names["store_id"]
     height = 0
@@ -88,8 +74,7 @@ def _write(sales: Sales, folder: Path, copies: int) -> int:
             past = rows_of(part, _DAYS - _HISTORY, _DAYS)
             height += past.height
             past.write_parquet(folder / "data" / "past" / f"{store}-{copy}.parquet")
-            ahead = rows_of(part, _DAYS, _DAYS + HORIZON).drop("units", "dept_id", "cat_id", "state_id")
-            ahead.write_parquet(folder / "data" / "future" / f"{store}-{copy}.parquet")
+            rows_ahead(part, _DAYS).write_parquet(folder / "data" / "future" / f"{store}-{copy}.parquet")
     return height
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import mean_pinball_loss
 
-from everloop.validate.metrics import Cells, metric_cells, past_scales, reduce_cells, step_cells
+from everloop.validate.metrics import Cells, metric_cells, past_scale, reduce_cells, step_cells
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)  # its docstrings hold odd escapes
@@ -35,8 +35,8 @@ def cells_of(data: dict[str, np.ndarray], *, season: int = 7) -> dict[str, Cells
         data["mean"],
         lower={80.0: data["lower"]},
         upper={80.0: data["upper"]},
-        mase_scale=past_scales(history.ravel(), offsets, season)[0],
-        rmsse_scale=past_scales(history.ravel(), offsets, 1)[1],
+        mase_scale=past_scale(history.ravel(), offsets, season),
+        rmsse_scale=past_scale(history.ravel(), offsets, 1, is_squared=True),
     )
 
 
@@ -202,10 +202,10 @@ class TestGroups:
 class TestPastScales:
     def test_series_do_not_touch_and_holes_are_skipped(self) -> None:
         y = np.array([1, 3, NAN, 4, 6, 100, 101], dtype=np.float32)
-        absolute, squared = past_scales(y, np.array([0, 5, 7, 7]), 1)
+        absolute, squared = (past_scale(y, np.array([0, 5, 7, 7]), 1, is_squared=each) for each in (False, True))
         np.testing.assert_allclose(absolute, [2.0, 1.0, NAN])
         np.testing.assert_allclose(squared, [4.0, 1.0, NAN])
 
     def test_a_past_shorter_than_the_season_has_no_scale(self) -> None:
-        absolute, _ = past_scales(np.ones(3, np.float32), np.array([0, 3]), 7)
+        absolute = past_scale(np.ones(3, np.float32), np.array([0, 3]), 7)
         assert np.isnan(absolute).all()

@@ -20,7 +20,7 @@ from everloop.data.panel import Panel
 from everloop.experiment.training import fit_model
 from everloop.models.asking import ask
 from everloop.models.forecaster import FitContext, Forecast, Forecaster, ForecastRequest
-from everloop.validate.metrics import past_scales
+from everloop.validate.metrics import past_scale
 
 __all__ = ["Backtest", "BacktestPlan", "Fold", "Progress", "cutoffs", "folds_at", "run_backtest"]
 
@@ -238,8 +238,8 @@ def _fold(
         mean=forecast.mean,
         lower={level: forecast.lower.get(level, blank) for level in levels},
         upper={level: forecast.upper.get(level, blank) for level in levels},
-        mase_scale=past_scales(past.y, past.offsets, panel.frequency.season)[0],
-        rmsse_scale=past_scales(past.y, past.offsets, 1)[1],
+        mase_scale=past_scale(past.y, past.offsets, panel.frequency.season),
+        rmsse_scale=past_scale(past.y, past.offsets, 1, is_squared=True),
         fit_seconds=seconds[0],
         forecast_seconds=seconds[1],
         notes=forecast.notes,

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cells", "Measure", "metric_cells", "past_scales", "reduce_cells", "rmsse_of_rows"]
+__all__ = ["Cells", "Measure", "metric_cells", "past_scale", "reduce_cells", "rmsse_of_rows"]
 
 Floats = NDArray[np.float64]
 DEMAND = "sum of |actual|"
@@ -180,19 +180,22 @@ def rmsse_of_rows(cells: Cells) -> tuple[Floats, NDArray[np.bool_]]:
     return np.sqrt(ratio), usable
 
 
-def past_scales(y: NDArray[np.floating[Any]], offsets: NDArray[np.int64], lag: int) -> tuple[Floats, Floats]:
-    """Mean absolute and mean squared difference at a lag, of every series' past.
+def past_scale(
+    y: NDArray[np.floating[Any]], offsets: NDArray[np.int64], lag: int, *, is_squared: bool = False
+) -> Floats:
+    """Mean absolute, or mean squared, difference at a lag, of every series' past.
 
     Args:
         y: all series one after another, NaN where there is no row.
         offsets: where each series begins, and the end; shape ``(n + 1,)``.
         lag: in steps.
+        is_squared: whether it is the squared difference.
 
     Returns:
-        Two arrays of shape ``(n,)``; NaN for a series without one pair of values.
+        Shape ``(n,)``; NaN for a series without one pair of values.
     """
     n = len(offsets) - 1
-    absolute, squared = np.full((2, n), np.nan)
+    found = np.full(n, np.nan)
     # a few series at a time, so that no copy of all of them is made
     first = 0
     while first < n:
@@ -200,23 +203,25 @@ def past_scales(y: NDArray[np.floating[Any]], offsets: NDArray[np.int64], lag: i
         values = y[offsets[first] : offsets[end]].astype(np.float64)
         begins = offsets[first : end + 1] - offsets[first]
         difference = np.full(len(values), np.nan)
-        difference[lag:] = values[lag:] - values[:-lag]
-        since_begin = np.arange(len(values)) - np.repeat(begins[:-1], np.diff(begins))
-        difference[since_begin < lag] = np.nan  # those from another series
-        absolute[first:end], squared[first:end] = (_means(each, begins) for each in (np.abs(difference), difference**2))
+        np.subtract(values[lag:], values[:-lag], out=difference[lag:])
+        firsts = begins[:-1, None] + np.arange(lag)
+        difference[firsts[firsts < begins[1:, None]]] = np.nan  # those from another series
+        (np.square if is_squared else np.abs)(difference, out=difference)
+        found[first:end] = _means(difference, begins)
         first = end
-    return absolute, squared
+    return found
 
 
 def _means(values: Floats, begins: NDArray[np.int64]) -> Floats:
-    """The mean of the values that are there of each series; NaN where there is none."""
-    is_there = np.isfinite(values)
-    running = np.concatenate([[0], np.cumsum(is_there)])
-    count = np.diff(running[begins])
-    sums = np.zeros(len(count))
+    """The mean of the values that are there of each series, NaN where there is none; the others become zero."""
+    is_there = ~np.isnan(values)
+    values[~is_there] = 0.0
     is_filled = np.diff(begins) > 0
+    sums, count = np.zeros((2, len(is_filled)))
     if is_filled.any():
-        sums[is_filled] = np.add.reduceat(np.where(is_there, values, 0.0), begins[:-1][is_filled])
+        starts = begins[:-1][is_filled]
+        sums[is_filled] = np.add.reduceat(values, starts)
+        count[is_filled] = np.add.reduceat(is_there, starts, dtype=np.int64)
     means: Floats = np.divide(sums, count, out=np.full(len(count), np.nan), where=count > 0)
     return means
 
