@@ -47,6 +47,11 @@ def draw(folder: Path, number: int, *, threads: int) -> np.ndarray:
     return np.random.default_rng(number).standard_normal(1000)
 
 
+def tell_process(folder: Path, number: int, *, threads: int) -> int:
+    """The worker that computes it."""
+    return os.getpid()
+
+
 def refuse(folder: Path, number: int, *, threads: int) -> np.ndarray:
     """Fail on the odd numbers."""
     if number % 2:

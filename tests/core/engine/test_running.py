@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import pieces as jobs
-from everloop.core.engine.running import run_pieces
+from everloop.core.engine.pieces import Piece
+from everloop.core.engine.running import Engine, run_pieces
 from everloop.core.engine.shelf import Shelf
 from everloop.core.errors import ModelError, UnavailableError
 from everloop.core.settings.engine import EngineSettings
@@ -43,6 +44,22 @@ def test_results_come_in_order_and_do_not_depend_on_the_number_of_workers(tmp_pa
     )
     assert [each.take().tobytes() for each in outcomes] == expected(5)
     assert told == [(done, 5) for done in range(1, 6)]
+
+
+def test_workers_stay_until_the_engine_is_closed(tmp_path: Path) -> None:
+    with Engine(EngineSettings(workers=2), home=tmp_path) as engine:
+        workers: list[set[int]] = []
+        for part in range(3):
+            # others each time, so that none is found finished
+            pieces = [Piece(jobs.tell_process, (tmp_path, number), [part, number]) for number in range(4)]
+            workers.append({each.take() for each in engine.run(pieces)})
+        # one may have been quick enough for all
+        assert len(set().union(*workers)) <= 2
+        assert os.getpid() not in workers[0]
+        assert all(map(jobs.is_alive, workers[-1]))
+    wait_until(lambda: not any(map(jobs.is_alive, workers[-1])))
+    assert Engine(EngineSettings(), home=tmp_path).width == 1
+    assert Engine(EngineSettings(workers=3), home=tmp_path).width == 3
 
 
 def test_finished_pieces_are_read_and_equal_ones_computed_once(tmp_path: Path) -> None:
