@@ -8,8 +8,8 @@ same file twice changes nothing, and yet a value may be corrected and corrected 
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import Column, Connection, select
 
@@ -22,6 +22,8 @@ _AT_ONCE = 500
 
 class Fact(Protocol):
     """A fact that may be told again: a frozen dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def id(self) -> str:
@@ -36,14 +38,14 @@ class Fact(Protocol):
         """What it says of that."""
 
 
-F = TypeVar("F", bound=Any)
+F = TypeVar("F", bound=Fact)
 
 
 def fresh_of(rows: Sequence[F], history: Iterable[F], known: Collection[str]) -> list[F]:
     """The facts of a batch that are new, in its order, each with an id.
 
     Args:
-        rows: facts with :class:`Fact`'s attributes, in the order in which they are told.
+        rows: facts, in the order in which they are told.
         history: those that were told of the same things before, in order.
         known: which of the batch's ids are stored already.
     """
