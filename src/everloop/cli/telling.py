@@ -9,7 +9,7 @@ from typing import Any
 from everloop.cli.output import percent
 from everloop.loop.tick import TickReport
 
-__all__ = ["step_as_json", "tell_step"]
+__all__ = ["describe", "step_as_json", "tell_step"]
 
 
 def tell_step(report: TickReport, say: Callable[[str], None]) -> None:

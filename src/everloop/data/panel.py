@@ -17,7 +17,7 @@ from everloop.core.errors import RequestError, nearest
 from everloop.core.frequency import Frequency
 from everloop.data.marks import KINDS, PRICE, Marks, treated
 
-__all__ = ["Future", "Panel", "join_key", "split_key"]
+__all__ = ["Floats", "Future", "Ints", "Panel", "join_key", "split_key"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -37,6 +37,7 @@ __all__ = [
     "as_of",
     "earliest",
     "head",
+    "last_known",
     "merge",
     "month_digests",
     "read",

@@ -22,7 +22,7 @@ from everloop.loop.tick import TickReport, tick
 from everloop.store.engine import Store, open_store
 from everloop.store.events import Event
 
-__all__ = ["DECISIONS", "Replay", "ReplayPlan", "open_replay", "replay"]
+__all__ = ["DECISIONS", "Replay", "ReplayPlan", "known_at", "open_replay", "replay"]
 
 DECISIONS = ("released", "promoted", "kept", "rejected", "challenged", "superseded", "alert", "cleared", "rolled_back")
 """The kinds of event that tell of a decision."""

@@ -10,7 +10,7 @@ from everloop.core.digest import canonical_json
 from everloop.core.errors import IntegrityError
 from everloop.models.tabular.signature import Signature
 
-__all__ = ["MANIFEST_FILE", "Manifest"]
+__all__ = ["MANIFEST_FILE", "Columns", "Dataset", "Field", "Manifest", "Provenance"]
 
 MANIFEST_FILE = "manifest.json"
 

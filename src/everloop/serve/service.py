@@ -40,7 +40,7 @@ from everloop.store.engine import Store
 from everloop.store.records import Prediction, Role
 from everloop.store.wanted import count_keys
 
-__all__ = ["Service"]
+__all__ = ["Service", "exposure_of", "forecaster_of", "rows_of"]
 
 T = TypeVar("T")
 

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     # MLflow takes three seconds to import; whoever only reads the records need not pay them
     from everloop.experiment.mlflow_tracker import Tracker
 
-__all__ = ["BASELINE", "Examination", "Reference", "Shared", "backtest_candidate", "examine", "plan_digest"]
+__all__ = [
+    "BASELINE",
+    "Examination",
+    "Reference",
+    "Shared",
+    "backtest_candidate",
+    "examine",
+    "forecast_table",
+    "plan_digest",
+]
 
 BASELINE = "seasonal_naive"
 

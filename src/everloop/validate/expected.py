@@ -21,6 +21,7 @@ from everloop.validate.backtest import Backtest, Fold
 from everloop.validate.history import History, Spread, learn_history
 
 __all__ = [
+    "CONFIDENCE",
     "EXPECTED_FILE",
     "BucketRange",
     "Expected",

@@ -32,7 +32,7 @@ from everloop.validate.backtest import Backtest, BacktestPlan, Fold, run_backtes
 from everloop.validate.gates.pairing import Clusters, Estimate, saving
 from everloop.validate.scores import score_as_set
 
-__all__ = ["Explanation", "GroupWorth", "explain"]
+__all__ = ["Explanation", "GroupWorth", "Recipe", "explain"]
 
 Progress = Callable[[int, int, str], None]
 """Called with the backtests done, all of them, and a word on the present one."""

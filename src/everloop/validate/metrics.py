@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cells", "Measure", "metric_cells", "past_scale", "reduce_cells", "rmsse_of_rows"]
+__all__ = ["DEMAND", "Cells", "Measure", "metric_cells", "past_scale", "reduce_cells", "rmsse_of_rows", "step_cells"]
 
 Floats = NDArray[np.float64]
 DEMAND = "sum of |actual|"

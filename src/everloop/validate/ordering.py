@@ -24,7 +24,18 @@ from everloop.validate.backtest import Backtest
 from everloop.validate.metrics import DEMAND, Cells, Measure
 from everloop.validate.totals import PastWindows
 
-__all__ = ["COST", "COST_IN_ALL", "IN_STOCK", "OrderScores", "Ordering", "order_windows", "past_sums", "score_orders"]
+__all__ = [
+    "COST",
+    "COST_IN_ALL",
+    "IN_STOCK",
+    "LOOK_BACK",
+    "OrderScores",
+    "Ordering",
+    "order_windows",
+    "past_sums",
+    "score_orders",
+    "spread_at",
+]
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ from everloop.validate.ordering import COST, COST_IN_ALL, Ordering, score_orders
 from everloop.validate.ranking import TOTALS, total_groupings, wape_of_totals
 from everloop.validate.uncertainty import weighted_pinball
 
-__all__ = ["Evaluation", "Scores", "evaluate", "score_as_set", "score_backtest", "skill"]
+__all__ = ["Evaluation", "Scores", "evaluate", "score_as_set", "score_backtest", "skill", "slice_values"]
 
 Measures = dict[str, Measure]
 

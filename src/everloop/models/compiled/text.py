@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from everloop.core.errors import ModelError
 
-__all__ = ["Grown", "read_trees", "refused"]
+__all__ = ["Doubles", "Grown", "Ints", "read_trees", "refused"]
 
 Ints = NDArray[np.int64]
 Doubles = NDArray[np.float64]

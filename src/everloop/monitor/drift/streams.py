@@ -18,6 +18,8 @@ from everloop.monitor.drift.residuals import ErrorSums
 from everloop.monitor.drift.summaries import ALL, Moments, Summary
 
 __all__ = [
+    "FORECAST_ERROR",
+    "ROWS",
     "Aspect",
     "Plan",
     "StreamKey",
@@ -26,6 +28,7 @@ __all__ = [
     "kinds_of",
     "plan_streams",
     "shown",
+    "side_by_side",
     "streams_of",
 ]
 

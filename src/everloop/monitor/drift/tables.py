@@ -21,7 +21,7 @@ from everloop.monitor.drift.summaries import ALL, Counts, Moments, Summary, join
 from everloop.store.drift import SummaryRow, keep_summaries, summaries_of
 from everloop.store.engine import Store
 
-__all__ = ["Watched", "period_days", "period_of", "summarize_table", "watched_columns"]
+__all__ = ["Watched", "period_days", "period_of", "summarize_rows", "summarize_table", "watched_columns"]
 
 _MOST_CATEGORIES = 200
 """A text column with more values than this in a month is an identifier rather than a category."""

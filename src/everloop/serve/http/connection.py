@@ -20,7 +20,7 @@ from everloop.core.errors import EverloopError, RequestError, UnavailableError
 from everloop.serve.failures import error_content
 from everloop.serve.http.exchange import STATUS_LINES, ApplicationRun, Exchange
 
-__all__ = ["Bounds", "Connection", "Gate", "Handler"]
+__all__ = ["Bounds", "Connection", "Connections", "Gate", "Handler"]
 
 Handler = Callable[[Exchange], None]
 

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from everloop.core.errors import RequestError, nearest
 
-__all__ = ["DATATYPES", "Datatype", "datatype_of", "find_datatype", "json_decoder"]
+__all__ = ["DATATYPES", "MOST_DIMENSIONS", "Datatype", "datatype_of", "find_datatype", "is_outside", "json_decoder"]
 
 MOST_DIMENSIONS = 8
 
