@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from everloop.cli.output import number, percent, print_table, say
@@ -26,59 +26,61 @@ def print_examinations(
         currency: what money is called.
     """
     is_choice = len(examinations) + len(failures or {}) > 1
-    best = next((each for each in examinations if each.passed), None) if is_choice else None
-    won = _windows_won(examinations)
-    windows = examinations[0].plan.windows
     first = examinations[0]
-    has_cost = any(COST in each.evaluation.scores.overall for each in examinations)
-    rows: list[tuple[str, ...]] = [
-        (
-            each.candidate,
-            number(None if each.value == float("inf") else each.value),
-            number(None if each.value_of_totals == float("inf") else each.value_of_totals),
-            percent(each.evaluation.skill.get(each.metric)),
-            *(_money(each) if has_cost else ()),
-            *((number(each.evaluation.scores.overall["wape"].value),) if first.metric == COST else ()),
-            f"{wins} of {windows}",
-            percent(each.evaluation.scores.overall["bias"].value),
-            f"{each.backtest.seconds:.1f} s",
-            _standing(each, best),
-            each.run_id[:12],
-        )
-        for each, wins in zip(examinations, won, strict=True)
-    ]
-    rows += [
-        (name, *["-"] * (6 + 2 * has_cost + (first.metric == COST)), f"failed: {why}", "-")
-        for name, why in (failures or {}).items()
-    ]
-    metric = first.metric.upper()
+    columns = _columns(examinations, currency=currency, is_choice=is_choice)
+    rows = [tuple(cell(each) for cell in columns.values()) for each in examinations]
+    empty = ["-"] * (len(columns) - 3)
+    rows += [(name, *empty, f"failed: {why}", "-") for name, why in (failures or {}).items()]
     title = (
-        f"{len(rows)} candidates on {windows} past windows of {first.plan.horizon} steps, {first.backtest.n_forecasts} "
-        f"forecasts each; less {metric} is better"
+        f"{len(rows)} candidates on {first.plan.windows} past windows of {first.plan.horizon} steps, "
+        f"{first.backtest.n_forecasts} forecasts each; less {first.metric.upper()} is better"
     )
-    columns = (
-        "candidate",
-        metric,
-        "of totals",
-        "better than naive by",
-        *((f"cost of orders{currency and f' ({currency})'}", "for each sold") if has_cost else ()),
-        *(("WAPE",) if first.metric == COST else ()),
-        "best in windows",
-        "bias",
-        "took",
-        "verdict",
-        "run",
-    )
-    print_table(columns, rows, title=title if is_choice else "")
+    print_table(tuple(columns), rows, title=title if is_choice else "")
     if first.value > min(each.value for each in examinations):
+        metric = first.metric.upper()
         say(f"{first.candidate} errs least in its totals, of those about as good by {metric} (validate.tie)")
 
 
-def _money(each: Examination) -> tuple[str, str]:
-    """What orders by a candidate cost in all windows, and for each unit sold."""
-    measures = each.evaluation.scores.overall
-    in_all, cost = (measures[name].value if name in measures else None for name in (COST_IN_ALL, COST))
-    return "-" if in_all is None else f"{in_all:,.2f}", number(cost, digits=4)
+def _columns(
+    examinations: Sequence[Examination], *, currency: str, is_choice: bool
+) -> dict[str, Callable[[Examination], str]]:
+    """What is shown of each candidate, by the head of its column; the last two are the verdict and the run."""
+    first = examinations[0]
+    best = next((each for each in examinations if each.passed), None) if is_choice else None
+    wins = dict(zip((each.run_id for each in examinations), _windows_won(examinations), strict=True))
+    shown: dict[str, Callable[[Examination], str]] = {
+        "candidate": lambda each: each.candidate,
+        first.metric.upper(): lambda each: _finite(each.value),
+        "of totals": lambda each: _finite(each.value_of_totals),
+        "better than naive by": lambda each: percent(each.evaluation.skill.get(each.metric)),
+    }
+    if any(COST in each.evaluation.scores.overall for each in examinations):
+        shown[f"cost of orders{currency and f' ({currency})'}"] = _money
+        shown["for each sold"] = lambda each: _overall(each, COST, digits=4)
+    if first.metric == COST:
+        shown["WAPE"] = lambda each: _overall(each, "wape")
+    return shown | {
+        "best in windows": lambda each: f"{wins[each.run_id]} of {first.plan.windows}",
+        "bias": lambda each: percent(each.evaluation.scores.overall["bias"].value),
+        "took": lambda each: f"{each.backtest.seconds:.1f} s",
+        "verdict": lambda each: _standing(each, best),
+        "run": lambda each: each.run_id[:12],
+    }
+
+
+def _finite(value: float) -> str:
+    return number(None if value == float("inf") else value)
+
+
+def _overall(each: Examination, name: str, **form: int) -> str:
+    measure = each.evaluation.scores.overall.get(name)
+    return number(None if measure is None else measure.value, **form)
+
+
+def _money(each: Examination) -> str:
+    """What orders by a candidate cost in all windows."""
+    measure = each.evaluation.scores.overall.get(COST_IN_ALL)
+    return "-" if measure is None or measure.value is None else f"{measure.value:,.2f}"
 
 
 def _standing(each: Examination, best: Examination | None) -> str:
