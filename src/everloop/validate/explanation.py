@@ -160,7 +160,7 @@ def explain(
     alpha = project.settings.validation.gates.alpha
     compare = _Compare(project, panel, whole, alpha / len(groups))
     gains = _mean_gains(models)
-    mixed = _shuffled(project, panel, whole, models, groups)
+    mixed = _shuffled(project, whole, models, groups)
     worth = []
     for done, (name, features) in enumerate(groups.items(), start=1):
         progress(done, len(groups) + 1, f"without {name}" if leaving_out else name)
@@ -289,7 +289,7 @@ def _mean_gains(models: Sequence[TreeModel]) -> dict[str, float]:
 
 
 def _shuffled(
-    project: Project, panel: Panel, whole: Backtest, models: Sequence[TreeModel], groups: Mapping[str, Sequence[str]]
+    project: Project, whole: Backtest, models: Sequence[TreeModel], groups: Mapping[str, Sequence[str]]
 ) -> dict[str, Backtest]:
     """The windows' own models asked again with each group shuffled."""
     if len(models) != len(whole.folds):

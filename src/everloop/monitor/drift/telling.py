@@ -177,7 +177,7 @@ def _expected(found: Judgement, place: int, since: int) -> NDArray[np.float64]:
 def _verdict(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> Evidence:
     """The verdict over all columns, with the path of the first one that changed."""
     n = len(found.watched.days)
-    warnings = _warnings(look, found, columns)
+    warnings = _warnings(look, columns)
     drifting = [each for each in columns if each.verdict == "drift"]
     why = _unknown(look, found, is_drifting=bool(drifting))
     if why:
@@ -237,7 +237,7 @@ def _path(look: Look, found: Judgement, column: str, finding: Finding) -> dict[s
     }
 
 
-def _warnings(look: Look, found: Judgement, columns: Sequence[ColumnVerdict]) -> tuple[str, ...]:
+def _warnings(look: Look, columns: Sequence[ColumnVerdict]) -> tuple[str, ...]:
     """What weakens the verdict."""
     said = []
     unknown = [each.column for each in columns if each.verdict == "cannot tell"]

@@ -114,11 +114,11 @@ def _from_csv(body: bytes | bytearray, decoder: RowsDecoder) -> Rows:
             "content_type", "a model that takes tensors cannot be asked in CSV", hint='send JSON: {"inputs": ...}'
         )
     types = {reader.name: reader.type for reader in decoder.readers}
-    columns = {name: _typed(name, values, types.get(name, "string")) for name, values in read_csv(body).items()}
+    columns = {name: _typed(values, types.get(name, "string")) for name, values in read_csv(body).items()}
     return decoder.from_columns(columns, "line")
 
 
-def _typed(name: str, values: Sequence[str], kind: str) -> list[Any]:
+def _typed(values: Sequence[str], kind: str) -> list[Any]:
     """Texts as the values that JSON would hold; what cannot be one stays a text, which the column refuses."""
     parse = _PARSERS.get(kind)
     return [_none_if_empty(value) for value in values] if parse is None else [parse(value) for value in values]
