@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everloop.data.panel import Panel
+from everloop.validate.lagged import lagged
 
 __all__ = ["History", "Spread", "learn_history"]
 
@@ -133,24 +134,23 @@ def _spread(values: Floats, dates: NDArray[np.int64], months: dict[str, float], 
 
 def _naive_sums(panel: Panel, lag: int, steps: int) -> tuple[int, Floats, Floats, Floats]:
     """The first observation, and by observation the sums of absolute and signed errors and of sales."""
-    y = panel.y.astype(np.float64)
-    if len(y) <= lag:
+    base = (panel.cutoff + 1 - int(panel.lengths.max(initial=0))) // steps
+    size = panel.cutoff // steps - base + 1
+    seen = np.zeros(size, dtype=np.int64)
+    sums = np.zeros((3, size))
+    for part in lagged(panel.y, panel.offsets, lag):
+        known = np.isfinite(part.difference)
+        age = np.repeat(part.begins[1:], np.diff(part.begins)) - np.arange(len(known))
+        place = (panel.cutoff + 1 - age[known]) // steps - base
+        error, sales = -part.difference[known], np.abs(part.values[known])
+        seen += np.bincount(place, minlength=size)
+        sums += [np.bincount(place, weights, size) for weights in (np.abs(error), error, sales)]
+    places = np.flatnonzero(seen)
+    if not len(places):
         empty = np.zeros(0)
         return 0, empty, empty, empty
-    series = panel.series_of_rows()
-    index = panel.index_of_rows()[lag:]
-    error = y[:-lag] - y[lag:]
-    known = (series[lag:] == series[:-lag]) & np.isfinite(error)
-    if not known.any():
-        empty = np.zeros(0)
-        return 0, empty, empty, empty
-    place = index[known] // steps
-    first = int(place.min())
-    place = place - first
-    size = int(place.max()) + 1
-    error, sales = error[known], np.abs(y[lag:][known])
-    sums = [np.bincount(place, weights, size).astype(np.float64) for weights in (np.abs(error), error, sales)]
-    return first, sums[0], sums[1], sums[2]
+    absolute, signed, actual = sums[:, places[0] : places[-1] + 1]
+    return base + int(places[0]), absolute, signed, actual
 
 
 def _years(error: Floats, dates: NDArray[np.int64]) -> int:

@@ -30,11 +30,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from everloop.validate.lagged import lagged
+
 __all__ = ["DEMAND", "Cells", "Measure", "metric_cells", "past_scale", "reduce_cells", "rmsse_of_rows", "step_cells"]
 
 Floats = NDArray[np.float64]
 DEMAND = "sum of |actual|"
-_VALUES_AT_ONCE = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,21 +195,10 @@ def past_scale(
     Returns:
         Shape ``(n,)``; NaN for a series without one pair of values.
     """
-    n = len(offsets) - 1
-    found = np.full(n, np.nan)
-    # a few series at a time, so that no copy of all of them is made
-    first = 0
-    while first < n:
-        end = max(int(np.searchsorted(offsets, offsets[first] + _VALUES_AT_ONCE, side="right")) - 1, first + 1)
-        values = y[offsets[first] : offsets[end]].astype(np.float64)
-        begins = offsets[first : end + 1] - offsets[first]
-        difference = np.full(len(values), np.nan)
-        np.subtract(values[lag:], values[:-lag], out=difference[lag:])
-        firsts = begins[:-1, None] + np.arange(lag)
-        difference[firsts[firsts < begins[1:, None]]] = np.nan  # those from another series
-        (np.square if is_squared else np.abs)(difference, out=difference)
-        found[first:end] = _means(difference, begins)
-        first = end
+    found = np.full(len(offsets) - 1, np.nan)
+    for part in lagged(y, offsets, lag):
+        sizes = np.square(part.difference) if is_squared else np.abs(part.difference)
+        found[part.series] = _means(sizes, part.begins)
     return found
 
 
