@@ -7,8 +7,8 @@ Where to find what:
 - Routes: ``endpoint`` for all, ``direct`` and ``direct_forecast`` for the hot ones; ``forecasting``, ``feedback``, and
   the packages ``invocations``, ``v2`` and ``playground``; what they read and refuse: ``bodies``, ``query``, ``rows``,
   ``future_values``, ``failures``; how they are described: ``openapi``, ``openapi_schemas``, ``describing``.
-- What is in charge: ``host`` follows ``desired``; ``preparing``, ``loading``, ``tryout``, ``chronicle`` and ``heap`` help
-  it; ``served`` and ``serving`` are what it holds.
+- What is in charge: ``host`` follows ``desired``; ``preparing``, ``loading``, ``tryout``, ``chronicle`` and ``heap``
+  help it; ``served`` and ``serving`` are what it holds.
 - Who answers: ``service``, ``traffic``, ``fallback``, ``breaker``, ``baseline``, ``shadow``.
 - The answer itself: ``answers``, ``snapshot``, ``newcomers``, ``repeating``, ``recording``, and the packages
   ``tabular`` (models of rows), ``batch`` (all series at once) and ``log`` (answers kept).
