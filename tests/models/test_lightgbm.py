@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,9 @@ from everloop.models.asking import ask
 from everloop.models.examples import example_panels
 from everloop.models.forecaster import FitContext, ForecastRequest
 from everloop.models.lightgbm import LightGBMForecaster
+from everloop.models.panel_groups import of_series
 from everloop.models.seasonal_naive import SeasonalNaiveForecaster
+from everloop.models.unseen import with_unseen
 
 HORIZON = 14
 STRIDE = 7
@@ -253,7 +256,61 @@ def test_any_level_can_be_asked_and_a_short_history_has_none(panel: Panel, model
     assert answer.notes
 
 
-@pytest.mark.parametrize("name", ["booster.txt", "model.json", "panel/head.json", "panel/y.npy", "errors/scores.npy"])
+def launches(*, began: bool, seed: int = 3) -> tuple[Panel, Panel]:
+    """Series of levels that nothing tells; the panel, and that of 120 series which begin with its last horizon.
+
+    Of the others, half began one after the other in the last year, where ``began`` says so.
+    """
+    random = np.random.default_rng(seed)
+    days, n = 500, 240
+    lengths = np.where(np.arange(n) % 2 == 0, days, random.integers(30, 330, n) if began else days)
+    lengths = np.concatenate([lengths, np.full(120, HORIZON)])
+    level = random.gamma(1.5, 4.0, len(lengths))
+    whole = Panel(
+        Frequency.parse("1d"),
+        ("item",),
+        tuple((f"s{row:03d}",) for row in range(len(lengths))),
+        15_000,
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        random.poisson(np.repeat(level, lengths)).astype(np.float32),
+    )
+    return whole.until(whole.cutoff - HORIZON, horizon=HORIZON), of_series(whole, np.arange(n, n + 120))
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_intervals_of_a_series_without_history_are_as_wide_as_launches_were_far_off(began: bool) -> None:
+    past, new = launches(began=began)
+    model = LightGBMForecaster(trees=40).fit(past, FitContext(HORIZON))
+    grown = model.update(with_unseen(past, new.keys, {}, {}))
+    asked = ForecastRequest(HORIZON, (80.0, 95.0), np.array([grown.series_panel().position(key) for key in new.keys]))
+    answer = ask(grown, asked)
+    y = new.last(HORIZON)
+    # each launch is a case, not each of its days
+    for level, least in ((80.0, 0.7), (95.0, 0.88)):
+        held = ((y >= answer.lower[level]) & (y <= answer.upper[level])).mean(axis=1)
+        assert held.mean() > least
+        known = ask(model, ForecastRequest(HORIZON, (level,)))
+        assert (answer.upper[level] - answer.lower[level]).mean() > 1.3 * (
+            known.upper[level] - known.lower[level]
+        ).mean()
+    # series that are known keep their bits beside new ones
+    others = np.array([grown.series_panel().position(key) for key in past.keys])
+    beside = ask(grown, replace(asked, series=others))
+    assert beside.upper[80.0].tobytes() == ask(model, ForecastRequest(HORIZON, (80.0,))).upper[80.0].tobytes()
+
+
+def test_a_model_of_before_launches_had_errors_of_their_own_is_read(model: LightGBMForecaster, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    shutil.rmtree(tmp_path / "launches")
+    assert LightGBMForecaster.load(tmp_path).learned_.launch_errors.scores.scores.tobytes() == (
+        model.learned_.errors.scores.scores.tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["booster.txt", "model.json", "panel/head.json", "panel/y.npy", "errors/scores.npy", "launches/errors/scores.npy"],
+)
 def test_damaged_files_are_an_error(model: LightGBMForecaster, tmp_path: Path, name: str) -> None:
     model.save(tmp_path)
     content = (tmp_path / name).read_bytes()

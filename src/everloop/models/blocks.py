@@ -110,6 +110,17 @@ class Block:
             known={name: values[:, part.start :] for name, values in self.known.items()},
         )
 
+    def forgotten(self) -> Block:
+        """The block as of series that are new: nothing of their past, and what is known ahead."""
+        columns = self.y.shape[1]
+        nothing = np.full(self.y.shape, np.nan, dtype=np.float32)
+        return replace(
+            self,
+            y=nothing,
+            observed=dict.fromkeys(self.observed, nothing),
+            known={name: np.concatenate([nothing, values[:, columns:]], axis=1) for name, values in self.known.items()},
+        )
+
 
 def _key_codes(panel: Panel, name: str, values: tuple[str, ...], series: Ints) -> Floats:
     """The place of each series' key among the values that were learnt, NaN for a new one; shape ``(len(series),)``."""

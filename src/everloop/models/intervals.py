@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,9 +43,16 @@ class PastErrors:
     step: NDArray[np.int64]
 
     @classmethod
-    def joined(cls, parts: Sequence[tuple[NDArray[Any], ...]]) -> PastErrors:
-        """All of several parts, each truth, forecast, spread and step; none where there is no part."""
-        return cls(*(np.concatenate(each) for each in zip(*parts, strict=True))) if parts else no_errors()
+    def joined(cls, parts: Sequence[PastErrors]) -> PastErrors:
+        """All of several parts."""
+        if not parts:
+            return no_errors()
+        return cls(
+            np.concatenate([each.truth for each in parts]),
+            np.concatenate([each.mean for each in parts]),
+            np.concatenate([each.spread for each in parts]),
+            np.concatenate([each.step for each in parts]),
+        )
 
 
 def no_errors() -> PastErrors:

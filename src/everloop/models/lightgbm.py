@@ -132,10 +132,19 @@ class LightGBMForecaster:
         lowest = -np.inf if _has_negative(panel) else 0.0
         seed = derive_seed(context.seed, "lightgbm")
         none = ErrorPools.collect(no_errors(), horizon=1, lowest=lowest)
-        judged = Trees(spec, context.horizon, scales, objective, 0, (), none)
-        past = judged.errors_held_back(panel, grown.held, grown.without, threads=context.threads)
-        errors = ErrorPools.collect(past, horizon=context.horizon, lowest=lowest, seed=seed)
-        self.learned_ = Trees(spec, context.horizon, scales, objective, grown.rows, grown.boosters, errors)
+        judged = Trees(spec, context.horizon, scales, objective, 0, (), none, none)
+        errors, launch_errors = (
+            ErrorPools.collect(
+                measure(panel, grown.held, grown.without, threads=context.threads),
+                horizon=context.horizon,
+                lowest=lowest,
+                seed=seed,
+            )
+            for measure in (judged.errors_held_back, judged.launch_errors_held_back)
+        )
+        self.learned_ = replace(
+            judged, rows=grown.rows, boosters=grown.boosters, errors=errors, launch_errors=launch_errors
+        )
         self.memory = spec.memory
         self.panel_ = panel.tail(spec.memory)
         return self
@@ -157,6 +166,7 @@ class LightGBMForecaster:
         learned, panel, horizon = self.learned_, self.panel_, request.horizon
         series = np.arange(panel.n_series) if request.series is None else request.series
         mean, spread = np.empty((2, len(series), horizon))
+        is_unseen = np.zeros(len(series), dtype=np.bool_)
         is_open = ~closed_steps(panel, horizon)
         filled: set[str] = set()
         for part in blocks(len(series), learned.spec.memory):
@@ -165,9 +175,11 @@ class LightGBMForecaster:
                 panel, learned.spec, series[part], columns=learned.spec.memory, steps=horizon, future=future
             )
             mean[part], spread[part] = learned.ahead(block, is_open)
+            is_unseen[part] = np.isnan(block.y).all(axis=1)
             filled |= set(block.filled)
         notes = tuple(f"{name}: last known value used where none is known ahead" for name in sorted(filled))
-        return learned.errors.forecast(Forecast(series, panel.cutoff, mean, notes=notes), spread, request.levels)
+        point = Forecast(series, panel.cutoff, mean, notes=notes)
+        return learned.with_intervals(point, spread, is_unseen, tuple(request.levels))
 
     def series_panel(self) -> Panel:
         """The tail of the panel last seen."""
@@ -190,6 +202,7 @@ class LightGBMForecaster:
             "stride": learned.spec.horizon,
             "features": len(learned.spec.names),
             "past_errors": int(learned.errors.scores.counts.sum()),
+            "past_launch_errors": int(learned.launch_errors.scores.counts.sum()),
         }
 
     def boosters(self) -> list[tuple[list[str], Predictor]]:
