@@ -5,42 +5,56 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from everloop.monitor.drift.streams import kinds_of, plan_streams, streams_of
+from everloop.monitor.drift.summaries import join_summaries
+from everloop.monitor.drift.tables import Watched, summarize_rows
 from everloop.stats.drift.judging import judge
 from everloop.stats.drift.reference import learn
-from everloop.stats.drift.summaries import summarise_numbers
 from measuring.claims import claim_of_rounds
 
 __all__ = ["measure_speed"]
 
 _ROUNDS = 5
-_COLUMNS = 50
+_COLUMNS = tuple(f"c{number}" for number in range(50))
+_FIRST = 17_000
+_REFERENCE = 730
+_WATCHED = Watched(_COLUMNS, frozenset(), "", 1, "at", 1)
+_SERIES = Watched(("units", "price"), frozenset(), "", 1, "at", 1)
 
 
 def measure_speed() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The table and the claims."""
     rng = np.random.default_rng(1)
-    table = np.asfortranarray(rng.lognormal(size=(1_000_000, _COLUMNS)))
-    new = table[:100_000]
-    days = np.arange(730) + 17_000
-    reference = learn(days, rng.normal(size=(730, 2 * _COLUMNS)), ["value"] * 2 * _COLUMNS)
-    past = rng.normal(size=(29, 2 * _COLUMNS))
+    table = _frame(rng, np.sort(rng.integers(0, _REFERENCE, 1_000_000)))
+    new = _frame(rng, np.full(100_000, _REFERENCE))
+    series = _frame(rng, np.full(30_490, _REFERENCE), names=_SERIES.columns)
+    reference = summarize_rows(table, _WATCHED)
+    plan = plan_streams(reference, columns=_COLUMNS, target="", known_ahead=())
+    learnt = learn(reference.periods, streams_of(reference, plan), kinds_of(plan.keys), period_days=1)
+    past = summarize_rows(table.filter(pl.col("at") >= _instant(_REFERENCE - 29)), _WATCHED)
 
     def report() -> None:
-        sums = summarise_numbers(new)
-        today = np.concatenate([sums.mean, sums.log_deviation])[None]
-        judge(reference, days[-1] + 1 + np.arange(30), np.concatenate([past, today]))
+        # the days before are kept as their summary: the new rows alone are read
+        watched = join_summaries([past, summarize_rows(new, _WATCHED)])
+        judge(learnt, watched.periods, streams_of(watched, plan))
 
-    series = rng.poisson(1.3, (30_490, 2)).astype(np.float64)
     claims = [
         _claim(
-            "drift-summary", "1,000,000 rows of 50 columns summarised, seconds", 3, lambda: summarise_numbers(table)
+            "drift-summary",
+            "1,000,000 rows of 50 columns summarised, seconds",
+            3,
+            lambda: summarize_rows(table, _WATCHED),
         ),
         _claim("drift-report", "a report on 100,000 new rows of 50 columns, seconds", 0.3, report),
-        _claim("drift-series", "a day of 30,490 series summarised, seconds", 1, lambda: summarise_numbers(series)),
+        _claim(
+            "drift-series", "a day of 30,490 series summarised, seconds", 1, lambda: summarize_rows(series, _SERIES)
+        ),
     ]
     tracemalloc.start()
     report()
@@ -48,6 +62,16 @@ def measure_speed() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     tracemalloc.stop()
     claims.append(claim_of_rounds("drift-memory", "memory of that report, MB", "MB", 100, [peak], is_most=True))
     return [], claims
+
+
+def _instant(day: int) -> datetime:
+    return np.datetime64(_FIRST + day, "D").astype("M8[us]").item()
+
+
+def _frame(rng: np.random.Generator, days: np.ndarray, *, names: tuple[str, ...] = _COLUMNS) -> pl.DataFrame:
+    """Rows of so many columns of numbers on some days, counted from the first."""
+    at = (_FIRST + days).astype("M8[D]").astype("M8[us]")
+    return pl.DataFrame({name: rng.lognormal(size=len(days)) for name in names} | {"at": at})
 
 
 def _claim(name: str, claim: str, target: float, work: Callable[[], object]) -> dict[str, Any]:
