@@ -16,9 +16,7 @@ from everloop.experiment.identity import code_identity
 from everloop.experiment.training import fit_context, make_candidate
 from everloop.experiment.tuning import Wanted
 from everloop.validate.backtest import BacktestPlan, cutoffs, run_backtest
-from everloop.validate.hierarchy import Sums
-from everloop.validate.ordering import Ordering
-from everloop.validate.scores import score_backtest
+from everloop.validate.scores import score_as_set
 
 __all__ = ["EngineJudge", "WindowJudge", "judge_window", "trial_cutoffs"]
 
@@ -164,7 +162,7 @@ def _metric_of(
     backtest = run_backtest(
         lambda: make_candidate(project, candidate, options=options), past, plan, context, name=candidate
     )
-    scores = score_backtest(backtest, past, sums=Sums.of(settings), ordering=Ordering.of(settings))
+    scores = score_as_set(backtest, past, settings, has_slices=False)
     metric = settings.validation.metric
     measure = scores.overall.get(metric)
     if measure is None or measure.value is None:

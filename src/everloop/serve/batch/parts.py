@@ -79,6 +79,8 @@ def forecast_part(
 ) -> Forecast:
     """The forecasts of some series by their numbers; a worker calls it.
 
+    A forecast uses one core, whatever ``threads`` says.
+
     Raises:
         NotFoundError: the bundle or the state is not to be seen from here.
         IntegrityError: a file is not what its digest says.
