@@ -14,7 +14,8 @@ from everloop.data.ingest import ingest
 from everloop.data.loading import load_panel
 from everloop.experiment.training import fit_candidate
 
-BY_ITEM = "train.options={partitioned={by='item',least_series=2,models={tea='seasonal_naive'},options={lightgbm={trees=10}}}}"
+GROUPS = "by='item',least_series=2,models={tea='seasonal_naive'},options={lightgbm={trees=10}}"
+BY_ITEM = f"train.options={{partitioned={{{GROUPS}}}}}"
 
 
 def filled(make_kiosk: Callable[..., Project], *overrides: str) -> Project:

@@ -83,15 +83,6 @@ def command(
 
     Example: everloop forecast --out forecasts.parquet
     """
-    name = table or ("totals" if by else "forecasts")
-    place = None if out is None else Place.parse(out, table=name, keep=keep)
-    if place is not None and place.kind == "file" and keep:
-        raise UsageError(
-            "forecast_keep",
-            "a file holds one cutoff only",
-            hint="--keep is for delta:FOLDER and databases",
-            path="--keep",
-        )
     if new is not None and by:
         raise UsageError(
             "forecast_new",
@@ -99,6 +90,7 @@ def command(
             hint="leave out --by or --new",
             path="--new",
         )
+    place = _place(out, table or ("totals" if by else "forecasts"), keep)
     plan = None if new is None else read_plan(new)
     with opened(project, set_) as (found, store):
         clock = SystemClock()
@@ -110,20 +102,39 @@ def command(
             batch, launched = make_with_new(found, store, clock, query, plan, path=str(new))
     rows = _rows(found, batch, launched, by)
     is_written = place.write(rows) if place is not None else False
+    _tell(rows, batch, launched, place, is_written=is_written, as_json=as_json)
+
+
+def _place(out: str | None, table: str, keep: int) -> Place | None:
+    place = None if out is None else Place.parse(out, table=table, keep=keep)
+    if place is not None and place.kind == "file" and keep:
+        raise UsageError(
+            "forecast_keep",
+            "a file holds one cutoff only",
+            hint="--keep is for delta:FOLDER and databases",
+            path="--keep",
+        )
+    return place
+
+
+def _tell(
+    rows: BatchRows, batch: Batch, launched: Batch | None, place: Place | None, *, is_written: bool, as_json: bool
+) -> None:
+    """What was made, by whom, and where it lies; the rows themselves where they lie nowhere else."""
     for part in _parts(rows):
         for note in part.batch.values.notes:
             say(f"note: {note}")
-    summary = {
-        "prediction_id": batch.prediction_id,
-        "release": batch.release,
-        "cutoff": batch.cutoff,
-        "rows": rows.height,
-        "file": None if place is None else place.text,
-        "is_written": is_written,
-    }
-    if launched is not None:
-        summary |= {"new_series": len(launched.values.series), "new_prediction_id": launched.prediction_id}
     if as_json:
+        summary = {
+            "prediction_id": batch.prediction_id,
+            "release": batch.release,
+            "cutoff": batch.cutoff,
+            "rows": rows.height,
+            "file": None if place is None else place.text,
+            "is_written": is_written,
+        }
+        if launched is not None:
+            summary |= {"new_series": len(launched.values.series), "new_prediction_id": launched.prediction_id}
         print_json(summary | ({} if place is not None else {"forecasts": _plain(rows.plain())}))
         return
     if place is None:
